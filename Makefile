@@ -1,0 +1,41 @@
+# The daily commands, all of them. `make` lists them.
+
+SHELL := /bin/bash
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.PHONY: demo
+demo: ## three real Asterisk nodes, the edge, 300 calls, a kill, a drain, a reload; KEEP=1 leaves it running
+	@CORDBOARD= asterisk-lab/demo
+
+.PHONY: test
+test: ## every layer of tests; installs what is missing
+	@tests/install
+	@tests/run
+
+.PHONY: check
+check: ## format, lints, shell scripts, licences
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo sipp/install tests/install tests/run benches/run .ci/run; else echo "shellcheck is not here: shell scripts not checked"; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo-deny is not here: licences not checked"; fi
+
+.PHONY: bench
+bench: ## what messages and choices cost, in instructions
+	@benches/run
+
+.PHONY: lab
+lab: ## three real Asterisk nodes on loopback, for dispatcher.yaml (asterisk-lab/lab down ends them)
+	@asterisk-lab/lab install
+	cargo build --release
+	@asterisk-lab/lab up --config dispatcher.yaml
+
+.PHONY: fuzz
+fuzz: ## coverage-guided fuzzing: TARGET=parsing|forwarding|framing|configuring|operations FUZZ_SECONDS=60
+	cargo +nightly fuzz run $(or $(TARGET),forwarding) -- -max_total_time=$(or $(FUZZ_SECONDS),60)
+
+.PHONY: sim
+sim: ## simulate SEEDS=1000 farms with faults
+	CORDBOARD_SIM_SEEDS=$(or $(SEEDS),1000) cargo test --release --test simulation -- --nocapture

@@ -1,0 +1,65 @@
+//! The one list of what is served.
+
+use axum::Router;
+use axum::routing::{MethodRouter, get, post, put};
+
+use crate::edge::view::Viewer;
+
+use super::{calls, config, nodes, openapi, status};
+
+/// One path.
+pub struct Route {
+    /// HTTP method.
+    pub method: &'static str,
+    /// The path, with names in braces.
+    pub path: &'static str,
+    /// What it does.
+    pub summary: &'static str,
+    /// Name of the answer's schema; `None` for plain text.
+    pub answer: Option<&'static str>,
+    /// Whether it needs the token, where one is configured.
+    pub needs_token: bool,
+    handler: fn() -> MethodRouter<Viewer>,
+}
+
+/// Everything that is served.
+pub fn all() -> Vec<Route> {
+    let route = |method, path, summary, answer, handler| Route {
+        method,
+        path,
+        summary,
+        answer,
+        needs_token: path != "/healthz" && path != "/readyz",
+        handler,
+    };
+    vec![
+        route("get", "/healthz", "Whether the process is alive.", None, || get(status::healthz)),
+        route("get", "/readyz", "Whether the edge takes calls; 503 while it is stopping.", None, || {
+            get(status::readyz)
+        }),
+        route("get", "/metrics", "Numbers for Prometheus.", None, || get(status::metrics)),
+        route("get", "/api/v1/openapi.json", "This description.", None, || get(openapi::document)),
+        route("get", "/api/v1/status", "The edge at a glance.", Some("StatusView"), || get(status::status)),
+        route("get", "/api/v1/nodes", "All nodes and gateways.", Some("NodeView[]"), || get(nodes::list)),
+        route("get", "/api/v1/nodes/{name}", "One node or gateway.", Some("NodeView"), || get(nodes::one)),
+        route("put", "/api/v1/nodes/{name}/state", "Enables, drains or disables a node.", Some("NodeView"), || {
+            put(nodes::set_state)
+        }),
+        route("get", "/api/v1/calls", "Calls that are up or being set up.", Some("CallView[]"), || get(calls::list)),
+        route("get", "/api/v1/calls/{call_id}", "One call.", Some("CallView"), || get(calls::one)),
+        route("get", "/api/v1/explain/{call_id}", "Why a call went where it went.", Some("ExplainView"), || {
+            get(calls::explain)
+        }),
+        route("get", "/api/v1/config", "The configuration that serves.", Some("ConfigView"), || get(config::show)),
+        route("post", "/api/v1/config/reload", "Loads the file again.", Some("ReloadView"), || post(config::reload)),
+        route("post", "/api/v1/config/diff", "What another file would change.", Some("DiffView"), || {
+            post(config::diff)
+        }),
+    ]
+}
+
+/// The router of all of them.
+pub fn router(viewer: Viewer) -> Router {
+    let add = |router: Router<Viewer>, route: Route| router.route(route.path, (route.handler)());
+    all().into_iter().fold(Router::new(), add).fallback(status::unknown).with_state(viewer)
+}

@@ -1,0 +1,110 @@
+//! Taking connections, with bounds on everything, and checking the token.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::edge::view::Viewer;
+
+use super::reply::Refusal;
+use super::routes;
+
+/// Connections at once; who polls keeps one.
+const CONNECTIONS_MAX: usize = 256;
+/// How long a request's head may take: whoever hangs is let go.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Octets of a body: a configuration file is the largest.
+const BODY_MAX: usize = 4 << 20;
+
+/// The API, bound and not served yet.
+pub struct ApiServer {
+    listener: TcpListener,
+    router: Router,
+}
+
+impl ApiServer {
+    /// Binds it. Without a token everybody who reaches the address may do everything.
+    ///
+    /// # Errors
+    /// When the address cannot be bound; the text says why.
+    pub async fn bind(listen: SocketAddr, token: Option<String>, viewer: Viewer) -> Result<Self, String> {
+        let listener = TcpListener::bind(listen).await.map_err(|error| format!("api.listen {listen}: {error}"))?;
+        let token: Option<Arc<str>> = token.map(Into::into);
+        let router = routes::router(viewer)
+            .layer(middleware::from_fn(move |request: Request, next: Next| guard(token.clone(), request, next)))
+            .layer(DefaultBodyLimit::max(BODY_MAX));
+        Ok(ApiServer { listener, router })
+    }
+
+    /// The address that it is bound to.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
+    /// Serves until the task is aborted.
+    pub async fn serve(self) {
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let Ok((stream, _)) = self.listener.accept().await else {
+                // Out of descriptors: a pause instead of a busy loop.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let service = TowerToHyperService::new(self.router.clone());
+            tokio::spawn(async move {
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service);
+                // Whatever ends a connection early is the client's affair.
+                let _ = connection.await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Lets in who shows the token. A browser page of another site shows neither the token nor, without a preflight that
+/// nobody answers, a JSON content type.
+async fn guard(token: Option<Arc<str>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path == "/healthz" || path == "/readyz" {
+        return next.run(request).await;
+    }
+    match &token {
+        Some(token) if !shows(request.headers(), token) => {
+            let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
+            return refusal.hint("send `Authorization: Bearer TOKEN`, or use --token").into_response();
+        }
+        None if request.method() != Method::GET && !is_deliberate(request.headers()) => {
+            let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "changes need a content type");
+            return refusal.hint("send `Content-Type: application/json`").into_response();
+        }
+        _ => {}
+    }
+    next.run(request).await
+}
+
+fn shows(headers: &HeaderMap, token: &str) -> bool {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    shown.is_some_and(|shown| bool::from(shown.ct_eq(token.as_bytes())))
+}
+
+fn is_deliberate(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.starts_with("application/json") || kind.starts_with("application/yaml")
+}

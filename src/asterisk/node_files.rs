@@ -1,0 +1,207 @@
+//! The files of a stock node, made from the edge's own configuration. Pure.
+//!
+//! The templates beside this file are also the documentation: each option that is not self-evident carries its reason.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::config::Config;
+use crate::config::checked::NodeConfig;
+use crate::dispatch::node::NodeUri;
+
+/// Folders of an Asterisk, as the package sets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// Configuration.
+    pub etc: String,
+    /// Control socket and process id.
+    pub run: String,
+    /// AstDB.
+    pub db: String,
+    /// Logs.
+    pub log: String,
+    /// Recordings, voicemail.
+    pub spool: String,
+    /// Keys.
+    pub key: String,
+}
+
+impl Default for Folders {
+    fn default() -> Self {
+        Folders {
+            etc: "/etc/asterisk".to_owned(),
+            run: "/var/run/asterisk".to_owned(),
+            db: "/var/lib/asterisk".to_owned(),
+            log: "/var/log/asterisk".to_owned(),
+            spool: "/var/spool/asterisk".to_owned(),
+            key: "/var/lib/asterisk".to_owned(),
+        }
+    }
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFile {
+    /// Its name in Asterisk's configuration folder.
+    pub name: &'static str,
+    /// Its text.
+    pub text: String,
+}
+
+/// Why no files can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeFilesError {
+    /// No such node.
+    #[error("there is no node {0} in the configuration; there are {1}")]
+    UnknownNode(String, String),
+    /// The node's address is only known to DNS, and Asterisk has to bind one.
+    #[error("{0} is known by the name {1} only, and Asterisk binds an address: give it with --address")]
+    NeedsAddress(String, String),
+}
+
+const TEMPLATES: [(&str, &str); 6] = [
+    ("pjsip.conf", include_str!("templates/pjsip.conf")),
+    ("extensions.conf", include_str!("templates/extensions.conf")),
+    ("rtp.conf", include_str!("templates/rtp.conf")),
+    ("modules.conf", include_str!("templates/modules.conf")),
+    ("logger.conf", include_str!("templates/logger.conf")),
+    ("asterisk.conf", include_str!("templates/asterisk.conf")),
+];
+
+/// Audio ports of a node.
+const RTP_PORTS: (u16, u16) = (10_000, 20_000);
+
+/// The files of one node. `address` is where it binds, when the configuration knows only a name.
+pub fn node_files(
+    config: &Config,
+    node: &str,
+    address: Option<IpAddr>,
+    folders: &Folders,
+) -> Result<Vec<NodeFile>, NodeFilesError> {
+    let names = || config.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let found = config.nodes.iter().find(|known| known.name == node);
+    let found = found.ok_or_else(|| NodeFilesError::UnknownNode(node.to_owned(), names()))?;
+    let ip = address.or_else(|| found.uri.host.parse().ok());
+    let ip = ip.ok_or_else(|| NodeFilesError::NeedsAddress(found.name.clone(), found.uri.host.clone()))?;
+    let values = values(config, found, ip, folders);
+    let fill = |(name, template): (&'static str, &str)| NodeFile { name, text: filled(template, &values) };
+    Ok(TEMPLATES.into_iter().map(fill).collect())
+}
+
+fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> Vec<(&'static str, String)> {
+    let (edge_host, edge_port) = edge_address(config, ip);
+    let edges: BTreeSet<IpAddr> = config.listen.iter().map(|listen| listen.uri.bind.ip()).collect();
+    let lines = |word: &str| {
+        let known = edges.iter().filter(|ip| !ip.is_unspecified()).map(ToString::to_string);
+        let all: BTreeSet<String> = known.chain([edge_host.trim_matches(['[', ']']).to_owned()]).collect();
+        all.iter().map(|ip| format!("{word}={ip}")).collect::<Vec<_>>().join("\n")
+    };
+    let max_calls = node.max_calls.map_or_else(String::new, |max| format!("maxcalls = {max}"));
+    vec![
+        ("node", node.name.clone()),
+        ("node_ip", bracketed(ip)),
+        ("node_port", node.uri.port.unwrap_or(NodeUri::DEFAULT_PORT).to_string()),
+        ("edge_ip", edge_host.clone()),
+        ("edge_port", edge_port.to_string()),
+        ("edge_matches", lines("match")),
+        ("edge_permits", lines("permit")),
+        ("domain", config.edge.domains.first().cloned().unwrap_or(edge_host.clone())),
+        ("rtp_start", RTP_PORTS.0.to_string()),
+        ("rtp_end", RTP_PORTS.1.to_string()),
+        ("entity_id", entity_id(&node.name)),
+        ("etc_dir", folders.etc.clone()),
+        ("run_dir", folders.run.clone()),
+        ("db_dir", folders.db.clone()),
+        ("log_dir", folders.log.clone()),
+        ("spool_dir", folders.spool.clone()),
+        ("key_dir", folders.key.clone()),
+        ("max_calls_line", max_calls),
+    ]
+}
+
+/// Where the node reaches the edge: the first listener of the node's address family, as others see it.
+fn edge_address(config: &Config, node: IpAddr) -> (String, u16) {
+    let same_family = config.listen.iter().find(|listen| listen.uri.bind.is_ipv4() == node.is_ipv4());
+    let Some(listen) = same_family.or(config.listen.first()) else { return (String::new(), 5060) };
+    let split = crate::sip::uri::parse_hostport(listen.sent_by.as_bytes());
+    let (host, port) = split.unwrap_or((listen.sent_by.as_bytes(), None));
+    (String::from_utf8_lossy(host).into_owned(), port.unwrap_or(NodeUri::DEFAULT_PORT))
+}
+
+fn bracketed(ip: IpAddr) -> String {
+    if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() }
+}
+
+/// A locally administered MAC address made from the name: Asterisk keeps device states by it, so no two nodes may
+/// share one.
+fn entity_id(name: &str) -> String {
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let octets = hash.to_be_bytes();
+    format!("02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", octets[3], octets[4], octets[5], octets[6], octets[7])
+}
+
+fn filled(template: &str, values: &[(&str, String)]) -> String {
+    values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SystemEnvironment, check};
+
+    fn config(listen: &str, uri: &str) -> Config {
+        let text = format!(
+            "edge: {{ domains: [pbx.example.com] }}\nlisten: {listen}\npools:\n  inbound:\n    nodes:\n      - {{ name: ast-1, uri: \"{uri}\", max_calls: 7 }}\n"
+        );
+        check(&text, &SystemEnvironment).unwrap().config
+    }
+
+    fn made(config: &Config, address: Option<IpAddr>) -> Vec<NodeFile> {
+        node_files(config, "ast-1", address, &Folders::default()).unwrap()
+    }
+
+    #[test]
+    fn every_placeholder_is_filled() {
+        let files = made(&config("[\"udp://192.0.2.1:5060\", \"tcp://192.0.2.1:5060\"]", "sip:192.0.2.11:5070"), None);
+        for file in &files {
+            assert!(!file.text.contains("{{"), "{}", file.name);
+        }
+        let pjsip = &files[0].text;
+        for line in [
+            "bind=192.0.2.11:5070",
+            "outbound_proxy=sip:192.0.2.1:5060\\;lr",
+            "match=192.0.2.1",
+            "contact=sip:pbx.example.com",
+        ] {
+            assert!(pjsip.contains(line), "{line}");
+        }
+        assert_eq!(pjsip.matches("permit=192.0.2.1").count(), 1, "one line for an address, however many listeners");
+        assert!(files.iter().any(|file| file.text.contains("maxcalls = 7")));
+    }
+
+    #[test]
+    fn ipv6_addresses_stand_in_brackets_where_a_port_follows() {
+        let files = made(&config("[\"udp://[2001:db8::1]:5060\"]", "sip:[2001:db8::11]:5060"), None);
+        assert!(files[0].text.contains("bind=[2001:db8::11]:5060"));
+        assert!(files[0].text.contains("outbound_proxy=sip:[2001:db8::1]:5060\\;lr"));
+        assert!(files[0].text.contains("match=2001:db8::1"));
+    }
+
+    #[test]
+    fn a_node_that_is_a_name_needs_its_address() {
+        let config = config("[\"udp://192.0.2.1:5060\"]", "sip:ast.example.com");
+        let error = node_files(&config, "ast-1", None, &Folders::default()).unwrap_err();
+        assert!(error.to_string().contains("--address"), "{error}");
+        assert!(made(&config, Some("192.0.2.7".parse().unwrap()))[0].text.contains("bind=192.0.2.7:5060"));
+        let error = node_files(&config, "nobody", None, &Folders::default()).unwrap_err();
+        assert!(error.to_string().contains("ast-1"), "{error}");
+    }
+
+    #[test]
+    fn no_two_nodes_share_an_entity_id() {
+        let ids: BTreeSet<String> = (0..1_000).map(|n| entity_id(&format!("ast-{n}"))).collect();
+        assert_eq!(ids.len(), 1_000);
+    }
+}

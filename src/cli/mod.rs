@@ -1,0 +1,165 @@
+//! The commands. Start reading here.
+//!
+//! `run` is the edge itself; `check`, `diff`, `init`, `schema` and `asterisk-config` work on the file; everything else asks a
+//! running edge over its API.
+
+pub mod asterisk;
+pub mod client;
+pub mod exit;
+pub mod files;
+pub mod operate;
+pub mod run;
+pub mod show;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+
+/// The SIP edge of an Asterisk farm.
+///
+/// Spreads calls over the nodes by weighted least-calls, keeps every message of a call on its node, notices dead nodes,
+/// and is reloaded and drained without losing a call.
+#[derive(Debug, Parser)]
+#[command(name = "cordboard", version, about, after_help = exit::TABLE, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file. It also says where the API of the running edge is.
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "CORDBOARD_CONFIG",
+        default_value = "dispatcher.yaml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+    /// Where the running edge's API is, instead of what the file says.
+    #[arg(long, global = true, env = "CORDBOARD_API", value_name = "URL")]
+    api: Option<String>,
+    /// The API's token, instead of what the file says.
+    #[arg(long, global = true, env = "CORDBOARD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the edge.
+    Run,
+    /// Check a configuration file: every problem at once, and what the file means.
+    Check {
+        /// The file; the one of --config if not given.
+        file: Option<PathBuf>,
+    },
+    /// Show what a file would change: in the running edge, or against another file.
+    Diff {
+        /// The new file; the one of --config if not given.
+        file: Option<PathBuf>,
+        /// Compare with this file instead of asking the running edge.
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+    },
+    /// Write a new, commented configuration file.
+    Init(files::InitArgs),
+    /// Print the JSON schema of the configuration file, for editors.
+    Schema,
+    /// The edge at a glance.
+    Status {
+        /// Print again every second until interrupted.
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// All nodes and gateways.
+    Nodes,
+    /// Take a node out of service: no new calls, those that are up go on.
+    Drain {
+        /// The node.
+        node: String,
+        /// Wait until its last call has ended, and show how many are left.
+        #[arg(long, short)]
+        wait: bool,
+        /// Give up waiting after so long, for example 30m.
+        #[arg(long, value_name = "DURATION", requires = "wait", value_parser = humantime::parse_duration)]
+        timeout: Option<std::time::Duration>,
+    },
+    /// Put a node back into service.
+    Enable {
+        /// The node.
+        node: String,
+    },
+    /// Take a node out of service and do not probe it either; calls that are up go on.
+    Disable {
+        /// The node.
+        node: String,
+    },
+    /// Calls that are up or being set up.
+    Calls {
+        /// Of this node only.
+        #[arg(long)]
+        node: Option<String>,
+        /// So many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Why a call went where it went: candidates, counts, tries, reasons.
+    Explain {
+        /// The call's Call-ID.
+        call_id: String,
+    },
+    /// Have the running edge load its file again.
+    Reload,
+    /// Exit with 0 when the running edge takes calls; for containers and keepalived.
+    Healthcheck,
+    /// Print the files that a stock Asterisk node needs to stand behind the edge.
+    AsteriskConfig(asterisk::AsteriskArgs),
+}
+
+/// Runs the command that was given and returns the exit code.
+pub fn main() -> Exit {
+    let cli = Cli::parse();
+    let client = || client::Client::find(&cli.config, cli.api.as_deref(), cli.token.as_deref());
+    let json = cli.json;
+    let result = match &cli.command {
+        Command::Run => run::run(&cli.config),
+        Command::Check { file } => files::check(file.as_ref().unwrap_or(&cli.config), json),
+        Command::Diff { file, against } => {
+            files::diff(file.as_ref().unwrap_or(&cli.config), against.as_deref(), client, json)
+        }
+        Command::Init(args) => files::init(args, &cli.config),
+        Command::Schema => files::schema(),
+        Command::Status { watch } => client().and_then(|client| operate::status(&client, *watch, json)),
+        Command::Nodes => client().and_then(|client| operate::nodes(&client, json)),
+        Command::Drain { node, wait, timeout } => {
+            client().and_then(|client| operate::drain(&client, node, *wait, *timeout, json))
+        }
+        Command::Enable { node } => client().and_then(|client| operate::set(&client, node, "enabled", json)),
+        Command::Disable { node } => client().and_then(|client| operate::set(&client, node, "disabled", json)),
+        Command::Calls { node, limit } => {
+            client().and_then(|client| operate::calls(&client, node.as_deref(), *limit, json))
+        }
+        Command::Explain { call_id } => client().and_then(|client| operate::explain(&client, call_id, json)),
+        Command::Reload => client().and_then(|client| operate::reload(&client, json)),
+        Command::Healthcheck => client().and_then(|client| operate::healthcheck(&client)),
+        Command::AsteriskConfig(args) => asterisk::print(args, &cli.config),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,219 @@
+//! What a configuration says, one short fact after the other: what generations are hashed from and settings compared
+//! by.
+
+use sha2::{Digest, Sha256};
+
+use crate::calls::tries::FailoverPolicy;
+use crate::dispatch::farm::Generation;
+use crate::dispatch::health::HealthPolicy;
+
+use super::checked::{Config, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RouteAction, RouteConfig, Secret};
+use super::codes::{show_codes, show_rule};
+use super::keys::show_key;
+use super::numbers::show_time;
+
+/// The key of a setting, as in the file, and its value.
+pub type Fact = (&'static str, String);
+
+/// What stands where nothing was given.
+pub const NONE: &str = "none";
+
+/// All settings that are no lists of things: the same keys in the same order for every configuration. Secrets are
+/// fingerprints.
+pub fn settings(config: &Config) -> Vec<Fact> {
+    let mut facts = edge(config);
+    facts.extend(health(&config.health));
+    facts.extend(failover(&config.calls.failover));
+    facts.extend(calls(config));
+    facts.extend(limits(config));
+    facts.extend(rest(config));
+    facts
+}
+
+fn edge(config: &Config) -> Vec<Fact> {
+    let edge = &config.edge;
+    vec![
+        ("edge.name", edge.name.clone()),
+        ("edge.domains", list(&edge.domains)),
+        ("edge.state_dir", edge.state_dir.display().to_string()),
+        ("edge.secret", fingerprint(edge.secret.as_ref())),
+        ("edge.workers", edge.workers.map_or_else(|| "by cores".to_owned(), |workers| workers.to_string())),
+        ("store", config.store.as_str().to_owned()),
+    ]
+}
+
+fn health(policy: &HealthPolicy) -> Vec<Fact> {
+    vec![
+        ("health.interval", show_time(policy.interval)),
+        ("health.timeout", show_time(policy.timeout)),
+        ("health.fall", policy.fall.to_string()),
+        ("health.rise", policy.rise.to_string()),
+        ("health.jitter", format!("{}%", policy.jitter_percent)),
+        ("health.dead_codes", list(policy.dead_codes.iter().map(show_codes))),
+        ("health.slow_after", show_time(policy.slow_after)),
+        ("health.full_pause", show_time(policy.full_pause)),
+        ("health.flap_window", show_time(policy.flap_window)),
+        ("health.flap_wait_max", show_time(policy.flap_wait_max)),
+    ]
+}
+
+fn failover(policy: &FailoverPolicy) -> Vec<Fact> {
+    let causes = [("silence", policy.on_silence), ("refused", policy.on_refused), ("node_down", policy.on_node_down)];
+    let causes = causes.into_iter().filter(|(_, on)| *on).map(|(word, _)| word.to_owned());
+    vec![
+        ("failover.no_response", show_time(policy.no_response)),
+        ("failover.max_tries", policy.tries_max.to_string()),
+        ("failover.budget", show_time(policy.budget)),
+        ("failover.retry_on", list(causes.chain(policy.on_status.iter().map(show_rule)))),
+    ]
+}
+
+fn calls(config: &Config) -> Vec<Fact> {
+    let calls = &config.calls;
+    let forward_503 = if calls.forward_503_as_is { "as_is" } else { "as_500" };
+    vec![
+        ("failover.forward_503", forward_503.to_owned()),
+        ("calls.ring_timeout", show_time(calls.ring_timeout)),
+        ("calls.max_duration", show_time(calls.max_duration)),
+        ("calls.retry_after", format!("{}s", calls.retry_after_secs)),
+        ("calls.record_route", calls.record_route.to_string()),
+    ]
+}
+
+fn limits(config: &Config) -> Vec<Fact> {
+    let limits = &config.limits;
+    vec![
+        ("limits.calls", limits.calls.to_string()),
+        ("limits.message_bytes", limits.message_bytes.to_string()),
+        ("limits.connections", limits.connections.to_string()),
+        ("limits.connections_per_source", limits.connections_per_source.to_string()),
+        ("limits.explain", limits.explain.to_string()),
+        ("limits.connect_timeout", show_time(limits.connect_timeout)),
+        ("limits.message_timeout", show_time(limits.message_timeout)),
+        ("limits.idle_timeout", show_time(limits.idle_timeout)),
+        ("limits.stranger_rate", limits.stranger_rate.to_string()),
+    ]
+}
+
+fn rest(config: &Config) -> Vec<Fact> {
+    let (security, dns, log) = (&config.security, &config.dns, &config.log);
+    let api = config.api.as_ref();
+    vec![
+        ("security.options_from_strangers", security.options_from_strangers.to_string()),
+        ("security.strip", list(security.strip.iter().map(|name| String::from_utf8_lossy(name)))),
+        ("dns.servers", list(dns.servers.iter().map(ToString::to_string))),
+        ("dns.timeout", show_time(dns.timeout)),
+        ("dns.min_ttl", show_time(dns.min_ttl)),
+        ("dns.max_ttl", show_time(dns.max_ttl)),
+        ("stop.wait", show_time(config.stop_wait)),
+        ("api.listen", api.map_or_else(|| "off".to_owned(), |api| api.listen.to_string())),
+        ("api.token", fingerprint(api.and_then(|api| api.token.as_ref()))),
+        ("log.level", log.level.as_str().to_owned()),
+        ("log.format", log.format.as_str().to_owned()),
+        ("log.redact", log.redact.to_string()),
+    ]
+}
+
+/// The settings of a pool.
+pub fn pool(pool: &PoolConfig) -> Vec<Fact> {
+    let until = pool.sticky_until_percent.map(|percent| format!("{percent}%"));
+    vec![
+        ("algorithm", pool.algorithm.as_str().to_owned()),
+        ("key", show_key(&pool.key)),
+        ("sticky_until", or_none(until)),
+        ("slow_start", show_time(pool.slow_start)),
+        ("panic", pool.panic.to_string()),
+        ("overflow", or_none(pool.overflow.clone())),
+    ]
+}
+
+/// A node's part in a pool.
+pub fn member(member: &MemberConfig) -> Vec<Fact> {
+    vec![("weight", member.weight.get().to_string()), ("priority", member.priority.to_string())]
+}
+
+/// The settings of a node.
+pub fn node(node: &NodeConfig) -> Vec<Fact> {
+    vec![("uri", node.uri.to_string()), ("max_calls", or_none(node.max_calls))]
+}
+
+/// The settings of a gateway.
+pub fn gateway(gateway: &GatewayConfig) -> Vec<Fact> {
+    let mut sources: Vec<String> = gateway.sources.iter().map(ToString::to_string).collect();
+    sources.sort();
+    vec![("source", list(sources)), ("uri", or_none(gateway.uri.as_ref())), ("max_calls", or_none(gateway.max_calls))]
+}
+
+/// A rule without its name: `from gateways, to_user 0900*: reject 403`.
+pub fn route(route: &RouteConfig) -> String {
+    let mut text = format!("from {}", route.from);
+    let patterns = [("to_user", &route.to_user), ("from_user", &route.from_user), ("to_host", &route.to_host)];
+    for (key, pattern) in patterns {
+        if let Some(pattern) = pattern {
+            text += &format!(", {key} {pattern}");
+        }
+    }
+    if !route.methods.is_empty() {
+        let mut methods: Vec<&str> = route.methods.iter().map(|method| method.as_str()).collect();
+        methods.sort_unstable();
+        methods.dedup();
+        text += &format!(", methods {}", methods.join(" "));
+    }
+    match &route.action {
+        RouteAction::Pool(pool) => text + &format!(": pool {pool}"),
+        RouteAction::Reject(code) => text + &format!(": reject {code}"),
+    }
+}
+
+/// A hash over all facts.
+pub fn generation(config: &Config) -> Generation {
+    let mut facts: Vec<(String, String)> =
+        settings(config).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut note = |prefix: String, list: Vec<Fact>| {
+        facts.extend(list.into_iter().map(|(key, value)| (format!("{prefix}/{key}"), value)));
+    };
+    for (position, listener) in config.listen.iter().enumerate() {
+        note(format!("listen/{position}"), vec![("", format!("{} {}", listener.uri, listener.sent_by))]);
+    }
+    for item in &config.gateways {
+        note(format!("gateways/{}", item.name), gateway(item));
+    }
+    for item in &config.nodes {
+        note(format!("nodes/{}", item.name), node(item));
+    }
+    for item in &config.pools {
+        note(format!("pools/{}", item.name), pool(item));
+        for part in &item.members {
+            note(format!("pools/{}/nodes/{}", item.name, part.node), member(part));
+        }
+    }
+    for (position, item) in config.routes.iter().enumerate() {
+        note(format!("routes/{position}"), vec![("name", or_none(item.name.as_ref())), ("rule", route(item))]);
+    }
+    facts.sort();
+    hash(&facts)
+}
+
+/// Each piece is closed off by its length, so that two lists of pieces never run together.
+fn hash(facts: &[(String, String)]) -> Generation {
+    let mut digest = Sha256::new().chain_update("cordboard configuration 1");
+    for piece in facts.iter().flat_map(|(key, value)| [key, value]) {
+        digest.update((piece.len() as u64).to_be_bytes());
+        digest.update(piece);
+    }
+    let octets = digest.finalize();
+    Generation(octets[..8].iter().fold(0, |number, octet| number << 8 | u64::from(*octet)))
+}
+
+fn or_none(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| NONE.to_owned(), |value| value.to_string())
+}
+
+fn list(values: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let texts: Vec<String> = values.into_iter().map(|value| value.as_ref().to_owned()).collect();
+    if texts.is_empty() { NONE.to_owned() } else { texts.join(", ") }
+}
+
+fn fingerprint(secret: Option<&Secret>) -> String {
+    or_none(secret.map(Secret::fingerprint))
+}

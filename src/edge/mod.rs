@@ -1,0 +1,24 @@
+//! The shell: threads, sockets, clocks, and the one writer of the farm.
+//!
+//! - [`start`]: from a configuration to an edge that runs; read this first
+//! - [`engine`]: what all threads share, and the [`World`](crate::proxy::World) of the core
+//! - [`worker`]: plain threads that carry UDP in batches
+//! - [`hands`]: one thread's memory, and carrying out what the core wants
+//! - [`ticker`]: the thread on which time passes
+//! - [`prober`]: OPTIONS to every node, and the verdicts
+//! - [`farm_writer`]: reloads, operators' words and DNS answers become the next farm
+//! - [`saving`]: leases to the store and back
+//! - [`view`]: what operators can look at
+
+pub mod clock;
+pub mod engine;
+pub mod farm_writer;
+pub mod hands;
+pub mod listeners;
+pub mod prober;
+pub mod saving;
+pub mod secret;
+pub mod start;
+pub mod ticker;
+pub mod view;
+pub mod worker;

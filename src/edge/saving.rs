@@ -1,0 +1,108 @@
+//! Leases to the store and back.
+
+use std::time::Duration;
+
+use crate::calls::lease::{Invite, Names, SessionTimer, Told, Try, TryState, Way};
+use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat};
+use crate::dispatch::Farm;
+use crate::moment::Moment;
+use crate::store::SavedLease;
+use crate::store::contract::SavedFlow;
+use crate::transport::flow::{Flow, ListenerId, Protocol, Target};
+
+use super::clock::Clock;
+
+/// A lease as the store keeps it.
+pub fn saved<'a>(lease: &'a Lease, farm: &'a Farm, clock: &Clock) -> SavedLease<'a> {
+    let target = lease.way.target();
+    SavedLease {
+        call_id: lease.names.call_id(),
+        caller: lease.names.caller(),
+        called: lease.names.called(),
+        node: farm.node(lease.node).map_or("", |node| &node.name),
+        pool: farm.pool(lease.pool).map_or("", |pool| &pool.name),
+        from: SavedFlow {
+            listener: lease.caller.listener.0,
+            is_tcp: lease.caller.protocol == Protocol::Tcp,
+            remote: lease.caller.remote,
+        },
+        caller_tag: lease.caller_tag,
+        node_listener: lease.way.listener().0,
+        node_is_tcp: target.protocol == Protocol::Tcp,
+        node_address: target.address,
+        attempt: lease.attempt,
+        transaction: lease.transaction,
+        opened: clock.unix_millis(lease.opened),
+        answered: lease.answered().map(|at| clock.unix_millis(at)),
+        deadline: clock.unix_millis(lease.deadline),
+        session: lease.session.map(|timer| (timer.interval.as_secs() as u32, clock.unix_millis(timer.ends))),
+    }
+}
+
+/// A lease from the store, with a place on its node. `None` when its time is over: then the place is not needed.
+pub fn restored(
+    key: CallKey,
+    saved: &SavedLease<'_>,
+    node: NodeId,
+    pool: PoolId,
+    clock: &Clock,
+    take: impl FnOnce() -> Seat,
+) -> Option<Lease> {
+    let now = clock.now();
+    let deadline = clock.moment_of(saved.deadline);
+    let session = saved.session.map(|(interval, ends)| SessionTimer {
+        interval: Duration::from_secs(u64::from(interval)),
+        ends: clock.moment_of(ends),
+    });
+    if deadline <= now || session.is_some_and(|timer| timer.ends <= now) {
+        return None;
+    }
+    let protocol = |is_tcp| if is_tcp { Protocol::Tcp } else { Protocol::Udp };
+    let target = Target { protocol: protocol(saved.node_is_tcp), address: saved.node_address };
+    let way = Way::Target { listener: ListenerId(saved.node_listener), target };
+    let caller = Flow {
+        listener: ListenerId(saved.from.listener),
+        protocol: protocol(saved.from.is_tcp),
+        remote: saved.from.remote,
+        connection: None,
+    };
+    let opened = clock.moment_of(saved.opened);
+    let phase = match saved.answered {
+        Some(answered) => Phase::Up { answered: clock.moment_of(answered), late: None },
+        None => Phase::Trying(Box::new(lost_invite(caller, node, way, saved.attempt, opened))),
+    };
+    Some(Lease {
+        key,
+        names: Names::new(saved.call_id, saved.caller, saved.called),
+        caller,
+        caller_tag: saved.caller_tag,
+        node,
+        pool,
+        way,
+        attempt: saved.attempt,
+        transaction: saved.transaction,
+        seat: Some(take()),
+        phase,
+        opened,
+        deadline,
+        session,
+        errands: Vec::new(),
+        scheduled: Moment::NEVER,
+    })
+}
+
+/// An INVITE whose octets did not survive: it can be answered by its node, but not offered to another.
+fn lost_invite(flow: Flow, node: NodeId, way: Way, attempt: u8, started: Moment) -> Invite {
+    let one = Try { node, way, started, state: TryState::Heard };
+    Invite {
+        bytes: Box::default(),
+        flow,
+        started,
+        tries: vec![one; usize::from(attempt) + 1],
+        told: Told::Trying,
+        cancelled: None,
+        silence_at: Moment::NEVER,
+        resend: None,
+        sticky: None,
+    }
+}

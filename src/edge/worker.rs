@@ -1,0 +1,92 @@
+//! Plain threads that carry UDP: a batch in, the core, a batch out.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::transport::flow::{Flow, ListenerId, Protocol, Target};
+use crate::transport::udp::{ReceiveBatch, UdpSocket};
+
+use super::engine::Engine;
+use super::hands::Hands;
+
+/// The threads of one UDP listener. They end when this is dropped.
+pub struct Workers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts so many threads on a socket.
+    pub fn start(
+        engine: &Arc<Engine>,
+        listener: ListenerId,
+        socket: &Arc<UdpSocket>,
+        count: usize,
+    ) -> io::Result<Self> {
+        let mut workers = Workers { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+        for number in 0..count.max(1) {
+            let (engine, socket, stop) = (Arc::clone(engine), Arc::clone(socket), Arc::clone(&workers.stop));
+            let thread = std::thread::Builder::new()
+                .name(format!("udp-{number}"))
+                .spawn(move || carry(&engine, listener, &socket, &stop))?;
+            workers.threads.push(thread);
+        }
+        Ok(workers)
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn carry(engine: &Arc<Engine>, listener: ListenerId, socket: &UdpSocket, stop: &AtomicBool) {
+    let (mut hands, mut batch) = (Hands::new(), ReceiveBatch::new());
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(count) = socket.receive(&mut batch) else {
+            take_refusals(engine, socket, &mut hands);
+            continue;
+        };
+        if count == 0 {
+            continue;
+        }
+        let began = Instant::now();
+        let now = engine.clock.now();
+        hands.with_core(engine, now, |core, index| {
+            for (remote, bytes) in batch.datagrams() {
+                let flow = Flow { listener, protocol: Protocol::Udp, remote, connection: None };
+                core.receive(bytes, flow, index);
+            }
+        });
+        hands.flush(engine, now);
+        engine.counters.udp_received.inc_by(count as u64);
+        engine.metrics.forwarding.observe(began.elapsed().as_secs_f64());
+    }
+}
+
+/// ICMP said that nobody listens at some addresses: calls that wait there go elsewhere at once.
+fn take_refusals(engine: &Arc<Engine>, socket: &UdpSocket, hands: &mut Hands) {
+    let mut refused = Vec::new();
+    socket.take_refusals(|address| {
+        if !refused.contains(&address) {
+            refused.push(address);
+        }
+    });
+    let now = engine.clock.now();
+    for address in refused {
+        let target = Target { protocol: Protocol::Udp, address };
+        hands.with_core(engine, now, |core, _| {
+            core.note_refused(target);
+            engine.each_shard(|shard| core.target_refused(shard, target));
+        });
+        hands.flush(engine, now);
+    }
+}

@@ -1,0 +1,5 @@
+//! The `cordboard` command.
+
+fn main() -> cordboard::cli::exit::Exit {
+    cordboard::cli::main()
+}

@@ -1,0 +1,342 @@
+//! What goes into the core and what comes out of it.
+//!
+//! The core never sends, waits, counts or logs. It appends to an [`Outbox`] what is to be sent and what happened, and
+//! reaches what all workers share through a [`World`].
+
+use std::time::Duration;
+
+use crate::calls::history::{Choice, EndCause};
+use crate::calls::lease::Way;
+use crate::calls::tries::Cause;
+use crate::calls::{CallKey, NodeId, PoolId, Seat, Shard};
+use crate::dispatch::health::Signal;
+use crate::dispatch::{NoSeat, Pick, Picked};
+use crate::sip::parse::Fault;
+use crate::sip::{Method, status};
+use crate::transport::flow::Target;
+
+/// What all workers share. The shell puts locks behind it, a simulation does without.
+pub trait World {
+    /// Acts on the shard that a call belongs to. It must not be entered twice at a time by one worker.
+    fn with_shard<R>(&self, key: CallKey, act: impl FnOnce(&mut Shard) -> R) -> R;
+    /// Chooses a node and takes a place on it, in one step.
+    fn take(&self, pick: Pick<'_>) -> Result<Picked, NoSeat>;
+    /// Takes a place on the node that has the call already.
+    fn take_on(&self, node: NodeId) -> Seat;
+    /// Gives a place back.
+    fn give_back(&self, seat: Seat);
+    /// The node of a pool for a request that opens no call.
+    fn home_of(&self, pool: PoolId, key: u64) -> Option<(NodeId, Way)>;
+    /// True when every enabled node of the pool looks dead.
+    fn looks_dead(&self, pool: PoolId) -> bool;
+}
+
+/// What the core wants done, in order. Kept by a worker and used again for each batch.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// The messages to send, one behind the other.
+    pub text: Vec<u8>,
+    /// Where each of them goes.
+    pub sends: Vec<Send>,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+/// One message to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Send {
+    /// Where it goes.
+    pub to: Destination,
+    /// Where it stands in [`Outbox::text`].
+    pub range: std::ops::Range<usize>,
+    /// The try that fails when it cannot be sent.
+    pub try_of: Option<TryId>,
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To an address.
+    Way(Way),
+    /// To a host name that has to be looked up; if that fails, the way that is given.
+    Name {
+        /// The host.
+        host: Box<str>,
+        /// The port, if one was given.
+        port: Option<u16>,
+        /// Protocol and listener, and the address to fall back upon.
+        fallback: Way,
+    },
+}
+
+/// One try of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TryId {
+    /// The call.
+    pub key: CallKey,
+    /// The number of the try.
+    pub attempt: u8,
+}
+
+impl Outbox {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.sends.clear();
+        self.events.clear();
+    }
+
+    /// Adds a message that the closure writes.
+    pub fn send(&mut self, to: Destination, try_of: Option<TryId>, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        self.sends.push(Send { to, range: start..self.text.len(), try_of });
+    }
+}
+
+/// Which way a message was forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Toward the node.
+    Node,
+    /// Toward the caller.
+    Caller,
+}
+
+impl Side {
+    /// Metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Node => "node",
+            Side::Caller => "caller",
+        }
+    }
+}
+
+/// Something that happened. The shell counts it, tells the health machine, or writes a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message was dropped without an answer.
+    Dropped(DropReason),
+    /// A request was refused by the edge.
+    Rejected(RejectReason),
+    /// A request was forwarded.
+    RequestForwarded(Method, Side),
+    /// A response was forwarded.
+    ResponseForwarded(Side),
+    /// A node gave a final answer to an INVITE.
+    NodeAnswered {
+        /// The node.
+        node: NodeId,
+        /// Its code.
+        code: u16,
+    },
+    /// A call took a place on a node.
+    CallLeased {
+        /// The node.
+        node: NodeId,
+        /// The pool it was chosen from.
+        pool: PoolId,
+        /// What the choice went by.
+        choice: Choice,
+    },
+    /// A lease was made for a call that was found inside its dialog.
+    CallAdopted(NodeId),
+    /// It rings: the time since the INVITE.
+    CallRinging(Duration),
+    /// A call was answered.
+    CallAnswered {
+        /// Where.
+        node: NodeId,
+        /// The time since the INVITE.
+        after: Duration,
+    },
+    /// A node was given up for a call.
+    TryAbandoned {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A node that had been given up answered with 2xx.
+    LateAnswer {
+        /// The node.
+        node: NodeId,
+        /// True when the caller got it, false when the edge ended that call.
+        forwarded: bool,
+    },
+    /// A call gave its place back.
+    LeaseEnded {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        cause: EndCause,
+        /// How long it had been up, if it was answered.
+        talked: Option<Duration>,
+    },
+    /// The edge sent something again.
+    Resent,
+    /// Something told of a node's life.
+    Health {
+        /// The node.
+        node: NodeId,
+        /// Its address.
+        target: Target,
+        /// What.
+        signal: Signal,
+    },
+}
+
+/// Why a message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// Not SIP, or nothing that could be answered.
+    Garbage(Fault),
+    /// A response that the farm did not ask for, or whose branch is forged.
+    StrayResponse,
+    /// An ACK that belongs to nothing.
+    StrayAck,
+    /// An ACK to an answer of the edge's own: it has done its work.
+    OwnAck,
+    /// A request without rights or with a fault whose answer would be larger than itself.
+    Amplification,
+    /// An ACK with a fault: ACKs are never answered.
+    BadAck,
+    /// A response to something the edge had sent on its own account, or to a node that was given up.
+    Absorbed,
+    /// No listener can reach the destination.
+    NoListener,
+    /// A message that leads nowhere: an ACK to a node that is down, a response whose next Via cannot be used.
+    Unroutable,
+    /// More from an unknown address than is read.
+    RateLimited,
+}
+
+impl DropReason {
+    /// Metric label and test expectation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::Garbage(fault) => fault.as_str(),
+            DropReason::StrayResponse => "stray_response",
+            DropReason::StrayAck => "stray_ack",
+            DropReason::OwnAck => "own_ack",
+            DropReason::Amplification => "amplification",
+            DropReason::BadAck => "bad_ack",
+            DropReason::Absorbed => "absorbed",
+            DropReason::NoListener => "no_listener",
+            DropReason::Unroutable => "unroutable",
+            DropReason::RateLimited => "rate_limited",
+        }
+    }
+}
+
+/// Why the edge refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectReason {
+    /// It breaks the grammar.
+    Malformed(Fault),
+    /// Max-Forwards is used up.
+    TooManyHops,
+    /// It came round.
+    Loop,
+    /// Proxy-Require names an extension.
+    BadExtension,
+    /// A stranger may not do this.
+    Stranger,
+    /// A request inside a dialog without the edge's token.
+    NoToken,
+    /// A Route that leads out of the farm.
+    ForeignRoute,
+    /// The edge knows no such call.
+    NoSuchCall,
+    /// No rule serves it.
+    NoRule,
+    /// A rule refuses it with this code.
+    Rule(u16),
+    /// All nodes are full.
+    Full,
+    /// No node is alive.
+    NoneAlive,
+    /// The edge holds as many calls as it may.
+    TooManyCalls,
+    /// The edge is stopping.
+    Stopping,
+    /// The node that has the call is down, for a BYE.
+    NodeDownBye,
+    /// The node that has the call is down, for anything else.
+    NodeDown,
+    /// No node answered in time.
+    NoResponse,
+    /// Every node that was asked refused to start the call.
+    AllRefused,
+    /// It rang for too long.
+    RingTimeout,
+    /// The caller took it back and the node never confirmed.
+    Cancelled,
+    /// The edge does not serve this method.
+    Method,
+}
+
+impl RejectReason {
+    /// Metric label, log field and test expectation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RejectReason::Malformed(_) => "malformed",
+            RejectReason::TooManyHops => "too_many_hops",
+            RejectReason::Loop => "loop",
+            RejectReason::BadExtension => "bad_extension",
+            RejectReason::Stranger => "stranger",
+            RejectReason::NoToken => "no_token",
+            RejectReason::ForeignRoute => "foreign_route",
+            RejectReason::NoSuchCall => "no_such_call",
+            RejectReason::NoRule => "no_rule",
+            RejectReason::Rule(_) => "rule",
+            RejectReason::Full => "full",
+            RejectReason::NoneAlive => "none_alive",
+            RejectReason::TooManyCalls => "too_many_calls",
+            RejectReason::Stopping => "stopping",
+            RejectReason::NodeDownBye => "node_down_bye",
+            RejectReason::NodeDown => "node_down",
+            RejectReason::NoResponse => "no_response",
+            RejectReason::AllRefused => "all_refused",
+            RejectReason::RingTimeout => "ring_timeout",
+            RejectReason::Cancelled => "cancelled",
+            RejectReason::Method => "method",
+        }
+    }
+
+    /// The status code on the wire: the one place where a reason becomes one.
+    pub fn code(self) -> u16 {
+        match self {
+            RejectReason::Malformed(fault) => fault.code(),
+            RejectReason::TooManyHops => 483,
+            RejectReason::Loop => 482,
+            RejectReason::BadExtension => 420,
+            RejectReason::Stranger | RejectReason::NoToken | RejectReason::ForeignRoute => 403,
+            RejectReason::NoSuchCall | RejectReason::NodeDownBye => 481,
+            RejectReason::NoRule => 404,
+            RejectReason::Rule(code) => code,
+            RejectReason::Full | RejectReason::NoneAlive | RejectReason::TooManyCalls | RejectReason::Stopping => 503,
+            RejectReason::NodeDown | RejectReason::NoResponse | RejectReason::RingTimeout => 408,
+            RejectReason::AllRefused => 500,
+            RejectReason::Cancelled => 487,
+            RejectReason::Method => 405,
+        }
+    }
+
+    /// The reason phrase on the wire; it names the fault where there is one.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            RejectReason::Malformed(fault) => fault.phrase(),
+            other => status::phrase(other.code()),
+        }
+    }
+
+    /// True when the answer carries Retry-After: the edge speaks about itself and its farm.
+    pub fn has_retry_after(self) -> bool {
+        matches!(
+            self,
+            RejectReason::Full | RejectReason::NoneAlive | RejectReason::TooManyCalls | RejectReason::Stopping
+        )
+    }
+}

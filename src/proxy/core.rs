@@ -1,0 +1,111 @@
+//! The one large match: what a message is, and so which function deals with it.
+
+use crate::calls::CallKey;
+use crate::dispatch::Farm;
+use crate::dispatch::rules::Source;
+use crate::moment::Moment;
+use crate::sip::edit::Edits;
+use crate::sip::message::Message;
+use crate::sip::{Index, Method, Outcome, Request, Response, parse};
+use crate::transport::flow::Flow;
+
+use super::answer::framing;
+use super::contract::{DropReason, Outbox, World};
+use super::strangers::Strangers;
+use super::target::{Decision, decide};
+use super::{route, validate};
+
+/// Working memory of one worker.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) edits: Edits,
+    pub(super) headers: Vec<u8>,
+    /// For an INVITE that is taken out of its lease while another message is at hand.
+    pub(super) second: Index,
+    /// Unknown addresses that were heard lately.
+    pub(super) strangers: Strangers,
+}
+
+/// Everything the core needs for one message.
+pub struct Core<'a, W: World> {
+    /// The farm as it is configured.
+    pub farm: &'a Farm,
+    /// What all workers share.
+    pub world: &'a W,
+    /// The moment of the batch.
+    pub now: Moment,
+    /// True once the edge takes no new calls because it is stopping.
+    pub stopping: bool,
+    /// What is to be sent and what happened.
+    pub out: &'a mut Outbox,
+    /// Working memory.
+    pub scratch: &'a mut Scratch,
+}
+
+/// A request with what is known of where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound<'a> {
+    /// The request.
+    pub request: Request<'a>,
+    /// Where it came from.
+    pub flow: Flow,
+    /// Who that is.
+    pub source: Source,
+}
+
+impl<W: World> Core<'_, W> {
+    /// Deals with one received message.
+    pub fn receive(&mut self, bytes: &[u8], flow: Flow, index: &mut Index) {
+        let source = self.farm.sources.classify(flow);
+        if source == Source::Stranger && !self.admits(flow) {
+            return self.drop(DropReason::RateLimited);
+        }
+        match parse(bytes, framing(flow), index) {
+            Outcome::Request(request) => self.request(Inbound { request, flow, source }),
+            Outcome::Response(response) => self.response(response, flow),
+            Outcome::Refused(request, fault) => self.reject_fault(request, flow, source, fault),
+            Outcome::Garbage(fault) => self.drop(DropReason::Garbage(fault)),
+        }
+    }
+
+    fn admits(&mut self, flow: Flow) -> bool {
+        let rate = self.farm.security.stranger_rate;
+        self.scratch.strangers.admit(flow.remote.ip(), rate, self.now)
+    }
+
+    fn request(&mut self, inbound: Inbound<'_>) {
+        let Inbound { request, flow, .. } = inbound;
+        let routing = route::read(request, self.farm);
+        if let Err(reason) = validate::check(request, routing.own, self.farm) {
+            return self.reject(request, flow, inbound.source, reason);
+        }
+        match decide(inbound, &routing, self.farm, self.stopping) {
+            Decision::Dialog(token) => self.in_dialog(inbound, &routing, token),
+            Decision::DialogByCallId => self.in_dialog_by_call_id(inbound, &routing),
+            Decision::Ack => self.ack(inbound, &routing),
+            Decision::Cancel => self.cancel(inbound, &routing),
+            Decision::NewCall(rule, pool) => self.new_call(inbound, &routing, rule, pool),
+            Decision::NewRequest(pool) => self.new_request(inbound, &routing, pool),
+            Decision::Probe => self.answer_probe(inbound),
+            Decision::Reject(reason) => self.reject(request, flow, inbound.source, reason),
+            Decision::Drop(reason) => self.drop(reason),
+        }
+    }
+
+    fn response(&mut self, response: Response<'_>, flow: Flow) {
+        let Some((branch, via)) = self.own_branch(response, flow) else {
+            return self.probe_response(response, flow);
+        };
+        match (response.next_via(), response.cseq().map(|cseq| cseq.method)) {
+            (None, _) => self.own_request_response(response, branch),
+            (Some(next), Some(Method::Invite)) => self.invite_response(response, branch, via, next),
+            (Some(next), Some(Method::Bye)) => self.bye_response(response, branch, via, next),
+            (Some(next), _) => self.other_response(response, branch, via, next),
+        }
+    }
+
+    /// The key of a message's call.
+    pub(super) fn key<'m>(&self, message: impl Message<'m>) -> CallKey {
+        CallKey::of(&self.farm.keys, message.call_id())
+    }
+}

@@ -1,0 +1,316 @@
+//! A new call: an INVITE without a To tag.
+//!
+//! The lease is made before the INVITE leaves, and it keeps the INVITE's bytes until the call is answered: a node that
+//! says nothing, or says that it did not start the call, is followed by the next one ([`failover`](super::failover)).
+
+use std::sync::Arc;
+
+use crate::calls::errand::T1;
+use crate::calls::history::{Candidates, Choice, End, EndCause, Explanation, TryRecord};
+use crate::calls::lease::{Invite, Names, Resend, Told, Try, TryState, Way};
+use crate::calls::ledger::Slot;
+use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
+use crate::dispatch::farm::KeyedBy;
+use crate::dispatch::node::Kind;
+use crate::dispatch::rules::{Rule, Source};
+use crate::dispatch::{NoSeatWhy, Pick, Picked};
+use crate::moment::Moment;
+use crate::sip::message::Message;
+use crate::sip::{Outcome, Request, parse, status};
+
+use super::answer::framing;
+use super::branch::transaction;
+use super::contract::{Destination, Event, RejectReason, Side, TryId, World};
+use super::core::{Core, Inbound};
+use super::forward::Forwarding;
+use super::route::{self, Routing};
+use super::token::{ToCaller, Token, tag_hash};
+
+/// What decides where a new call goes.
+#[derive(Clone, Copy, Debug)]
+struct Opening<'f> {
+    key: CallKey,
+    transaction: u64,
+    rule: &'f Rule,
+    pool: PoolId,
+    /// The node that had this Call-ID before.
+    prefer: Option<NodeId>,
+}
+
+impl<W: World> Core<'_, W> {
+    /// An INVITE that opens a call, or repeats one.
+    pub(super) fn new_call(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, rule: &Rule, pool: PoolId) {
+        let request = inbound.request;
+        let Some(via) = request.via() else { return };
+        let key = self.key(request);
+        let transaction = transaction(&self.farm.keys, request, via);
+        let opening = Opening { key, transaction, rule, pool, prefer: None };
+        let world = self.world;
+        world.with_shard(key, |shard| match shard.find(key) {
+            None => self.open_call(shard, inbound, routing, opening),
+            Some(slot) => self.known_call(shard, slot, inbound, routing, opening),
+        });
+    }
+
+    fn known_call(
+        &mut self,
+        shard: &mut Shard,
+        slot: Slot,
+        inbound: Inbound<'_>,
+        routing: &Routing<'_>,
+        opening: Opening<'_>,
+    ) {
+        let lease = shard.lease(slot);
+        let (way, attempt, node) = (lease.way, lease.attempt, lease.node);
+        match lease.phase {
+            // The edge has given its own answer; it says the same again.
+            Phase::Ended { own_answer: Some(code), .. } if lease.transaction == opening.transaction => {
+                self.answer(inbound.request, inbound.flow, inbound.source, code, status::phrase(code), b"");
+            }
+            // After a challenge, or after any failure: a new try of the caller's, on the node that knows about it.
+            Phase::Ended { .. } if lease.transaction != opening.transaction => {
+                shard.remove(slot);
+                self.open_call(shard, inbound, routing, Opening { prefer: Some(node), ..opening });
+            }
+            // A repetition goes where the INVITE went, with the same branch; so does one that arrived over another
+            // path, with a branch of its own, and the node sees that it is merged (section 8.2.2.2).
+            _ => {
+                let own_token = self.token(inbound, shard.lease(slot).way);
+                self.forward(
+                    inbound,
+                    routing,
+                    Forwarding {
+                        to: &Destination::Way(way),
+                        side: Side::Node,
+                        transaction: opening.transaction,
+                        attempt,
+                        uri: self.gateway_uri(node, inbound.request).as_deref(),
+                        record: own_token.as_ref(),
+                        try_of: None,
+                    },
+                );
+            }
+        }
+    }
+
+    fn open_call(&mut self, shard: &mut Shard, inbound: Inbound<'_>, routing: &Routing<'_>, opening: Opening<'_>) {
+        let Inbound { request, flow, source } = inbound;
+        if !shard.has_room() {
+            return self.reject(request, flow, source, RejectReason::TooManyCalls);
+        }
+        let sticky = self.sticky_key(opening.pool, request);
+        let pick = Pick { pool: opening.pool, key: opening.key, sticky, prefer: opening.prefer, avoid: &[] };
+        let picked = match self.world.take(pick) {
+            Ok(picked) => picked,
+            Err(no_seat) => {
+                let reason = refusal(no_seat.why);
+                self.explain(shard, inbound, opening, opening.pool, Choice::LeastCalls, *no_seat.candidates);
+                let end = End { cause: EndCause::Failed, at: self.now, code: Some(reason.code()) };
+                shard.history.note_end(opening.key, end);
+                return self.reject(request, flow, source, reason);
+            }
+        };
+        self.explain(shard, inbound, opening, picked.pool, picked.choice, picked.candidates);
+        let lease = self.new_lease(inbound, opening, sticky, &picked);
+        let Ok(slot) = shard.open(lease) else {
+            // There was room a moment ago, and the shard has been held since.
+            self.world.give_back(picked.seat);
+            return self.reject(request, flow, source, RejectReason::TooManyCalls);
+        };
+        self.offer(shard, slot, inbound, routing, picked);
+    }
+
+    fn new_lease(&self, inbound: Inbound<'_>, opening: Opening<'_>, sticky: Option<u64>, picked: &Picked) -> Lease {
+        let Inbound { request, flow, .. } = inbound;
+        let user =
+            |uri: Option<crate::sip::uri::Uri<'_>>| uri.and_then(|uri| uri.number()).unwrap_or_default().to_vec();
+        let invite = Invite {
+            bytes: request.bytes().into(),
+            flow,
+            started: self.now,
+            tries: Vec::with_capacity(1),
+            told: Told::Nothing,
+            cancelled: None,
+            silence_at: Moment::NEVER,
+            resend: None,
+            sticky,
+        };
+        Lease {
+            key: opening.key,
+            names: Names::new(request.call_id(), &user(request.from_uri()), &user(request.uri())),
+            caller: flow,
+            caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
+            node: picked.seat.node(),
+            pool: opening.pool,
+            way: picked.way,
+            attempt: 0,
+            transaction: opening.transaction,
+            seat: None,
+            phase: Phase::Trying(Box::new(invite)),
+            opened: self.now,
+            deadline: self.now + self.farm.calls.ring_timeout,
+            session: None,
+            errands: Vec::new(),
+            scheduled: Moment::NEVER,
+        }
+    }
+
+    /// Offers the INVITE to the node that was picked.
+    pub(super) fn offer(
+        &mut self,
+        shard: &mut Shard,
+        slot: Slot,
+        inbound: Inbound<'_>,
+        routing: &Routing<'_>,
+        picked: Picked,
+    ) {
+        let (now, key) = (self.now, shard.lease(slot).key);
+        let node = picked.seat.node();
+        self.out.events.push(Event::CallLeased { node, pool: picked.pool, choice: picked.choice });
+        if let Some(explanation) = shard.history.find_mut(key) {
+            let record = TryRecord { node, target: picked.way.target(), started: now, result: None };
+            explanation.tries.push(record);
+        }
+        let attempt = self.seat_try(shard.lease_mut(slot), picked.seat, picked.way);
+        let transaction = shard.lease(slot).transaction;
+        shard.changed(slot);
+        shard.save(slot);
+        let token = self.token(inbound, picked.way);
+        let uri = self.gateway_uri(node, inbound.request);
+        let sent = self.forward(
+            inbound,
+            routing,
+            Forwarding {
+                to: &Destination::Way(picked.way),
+                side: Side::Node,
+                transaction,
+                attempt,
+                uri: uri.as_deref(),
+                record: token.as_ref(),
+                try_of: Some(TryId { key, attempt }),
+            },
+        );
+        if !sent {
+            self.refused(shard, slot);
+        }
+    }
+
+    /// Moves the lease to the node and starts the clock of the try.
+    fn seat_try(&mut self, lease: &mut Lease, seat: Seat, way: Way) -> u8 {
+        let now = self.now;
+        let node = seat.node();
+        if let Some(old) = lease.seat.replace(seat) {
+            self.world.give_back(old);
+        }
+        (lease.node, lease.way) = (node, way);
+        let Phase::Trying(invite) = &mut lease.phase else { return lease.attempt };
+        invite.tries.push(Try { node, way, started: now, state: TryState::Waiting });
+        invite.silence_at = now + self.farm.calls.failover.no_response;
+        // A caller on UDP that has been told nothing repeats its INVITE by itself; nobody else does.
+        let caller_repeats = invite.flow.protocol.is_unreliable() && invite.told == Told::Nothing;
+        let owed = way.protocol().is_unreliable() && (!caller_repeats || invite.tries.len() > 1);
+        invite.resend = owed.then(|| Resend { at: now + T1, pause: T1 * 2 });
+        lease.attempt = invite.attempt();
+        lease.attempt
+    }
+
+    /// Acts with the INVITE that a lease keeps. `None` when it keeps none.
+    pub(super) fn with_kept_invite<T>(
+        &mut self,
+        shard: &mut Shard,
+        slot: Slot,
+        act: impl FnOnce(&mut Self, &mut Shard, Inbound<'_>, &Routing<'_>) -> T,
+    ) -> Option<T> {
+        let invite = shard.lease_mut(slot).phase.invite_mut()?;
+        let (bytes, flow) = (std::mem::take(&mut invite.bytes), invite.flow);
+        let mut index = std::mem::take(&mut self.scratch.second);
+        let mut result = None;
+        if let Outcome::Request(request) = parse(&bytes, framing(flow), &mut index) {
+            let inbound = Inbound { request, flow, source: self.farm.sources.classify(flow) };
+            let routing = route::read(request, self.farm);
+            result = Some(act(self, shard, inbound, &routing));
+        }
+        self.scratch.second = index;
+        if let Some(invite) = shard.lease_mut(slot).phase.invite_mut() {
+            invite.bytes = bytes;
+        }
+        result
+    }
+
+    /// The token for a call from here to there.
+    pub(super) fn token(&self, inbound: Inbound<'_>, way: Way) -> Option<Token> {
+        if !self.farm.calls.record_route {
+            return None;
+        }
+        let listener = self.farm.listener_for(way.target(), way.listener())?;
+        Some(Token {
+            caller: inbound.flow,
+            to_caller: if inbound.source.is_trusted() { ToCaller::Contact } else { ToCaller::Flow },
+            caller_tag: tag_hash(&self.farm.keys, inbound.request.from_tag()),
+            node_listener: listener.id,
+            node: way.target(),
+        })
+    }
+
+    /// A gateway is addressed by its own host: the node that dialled knows only the edge.
+    pub(super) fn gateway_uri(&self, node: NodeId, request: Request<'_>) -> Option<Vec<u8>> {
+        let gateway = self.farm.node(node).filter(|node| node.kind == Kind::Gateway)?;
+        let (target, uri) = (gateway.uri.as_ref()?.to_string(), request.uri()?);
+        if !self.farm.is_own(&uri) {
+            return None;
+        }
+        let host = target.strip_prefix("sip:")?;
+        let user = uri.user.map(|user| [user, b"@"].concat()).unwrap_or_default();
+        Some([b"sip:", &user[..], host.as_bytes()].concat())
+    }
+
+    /// Hash of what the pool's algorithm or stickiness goes by.
+    pub(super) fn sticky_key(&self, pool: PoolId, request: Request<'_>) -> Option<u64> {
+        let text = match &self.farm.pool(pool)?.key {
+            KeyedBy::CallId => return None,
+            KeyedBy::FromUser => request.from_uri()?.number()?,
+            KeyedBy::ToUser => request.uri()?.number()?,
+            KeyedBy::Header(name) => {
+                let named = |f: &&crate::sip::parse::Field| request.text(f.spelling).eq_ignore_ascii_case(name);
+                request.text(request.fields().iter().find(named)?.value)
+            }
+        };
+        Some(self.farm.keys.call.hash().piece(text).finish64())
+    }
+
+    fn explain(
+        &self,
+        shard: &mut Shard,
+        inbound: Inbound<'_>,
+        opening: Opening<'_>,
+        pool: PoolId,
+        choice: Choice,
+        candidates: Candidates,
+    ) {
+        let from = match inbound.source {
+            Source::Node(id) | Source::Gateway(id) => self.farm.node(id).map(|node| Arc::clone(&node.name)),
+            Source::Stranger => None,
+        };
+        let called = inbound.request.uri().and_then(|uri| uri.number()).unwrap_or_default();
+        shard.history.push(Explanation {
+            key: opening.key,
+            opened: self.now,
+            from: from.unwrap_or_else(|| Arc::from("stranger")),
+            called: called[..called.len().min(64)].into(),
+            rule: Arc::clone(&opening.rule.name),
+            pool,
+            choice,
+            candidates,
+            tries: Vec::with_capacity(1),
+            end: None,
+        });
+    }
+}
+
+/// What the caller is told when no node was found.
+pub(super) fn refusal(why: NoSeatWhy) -> RejectReason {
+    match why {
+        NoSeatWhy::Full => RejectReason::Full,
+        NoSeatWhy::NoneAlive => RejectReason::NoneAlive,
+    }
+}

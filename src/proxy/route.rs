@@ -1,0 +1,94 @@
+//! Route headers: the edge's own go, and the token in them is read (RFC 3261 sections 16.4 and 16.12).
+
+use crate::dispatch::Farm;
+use crate::sip::edit::{Edits, remove_leading};
+use crate::sip::message::Message;
+use crate::sip::scan::Span;
+use crate::sip::uri::{self, Uri};
+use crate::sip::{HeaderName, Request};
+
+use super::token::{PARAM, Token};
+
+/// What the Routes of a request say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Routing<'a> {
+    /// The edge's token, authentic and for this Call-ID.
+    pub token: Option<Token>,
+    /// Leading values that are the edge's own. Asterisk's qualify carries two.
+    pub own: usize,
+    /// The first Route that is not the edge's.
+    pub next: Option<Uri<'a>>,
+    /// Set when a strict router put the edge's Route into the Request-URI: the real Request-URI, which is the last Route.
+    pub strict: Option<StrictTarget<'a>>,
+}
+
+/// The last Route of a request that came from a strict router (section 16.4).
+#[derive(Clone, Copy, Debug)]
+pub struct StrictTarget<'a> {
+    /// Its URI.
+    pub uri: &'a [u8],
+    line: Span,
+    value: Span,
+    whole: Span,
+}
+
+/// Reads the Routes.
+pub fn read<'a>(request: Request<'a>, farm: &Farm) -> Routing<'a> {
+    let mut routing = Routing::default();
+    if let Some(token) = request.uri().and_then(|uri| token_in(&uri, request, farm)) {
+        // A strict router ahead: the edge's Route is the Request-URI, and the target stands last among the Routes.
+        routing.token = Some(token);
+        routing.strict = request.addresses(HeaderName::Route).last().map(|(field, address)| StrictTarget {
+            uri: request.text(address.uri),
+            line: field.line,
+            value: field.value,
+            whole: address.whole,
+        });
+    }
+    let last = routing.strict.map(|strict| strict.whole);
+    for (_, address) in request.addresses(HeaderName::Route) {
+        let Some(uri) = uri::parse(request.text(address.uri)) else { break };
+        if Some(address.whole) == last {
+            break;
+        }
+        if !farm.is_own(&uri) {
+            routing.next = Some(uri);
+            break;
+        }
+        routing.own += 1;
+        routing.token = routing.token.or_else(|| token_in(&uri, request, farm));
+    }
+    routing
+}
+
+fn token_in(uri: &Uri<'_>, request: Request<'_>, farm: &Farm) -> Option<Token> {
+    let text = uri.param(PARAM)?;
+    Token::read(&farm.keys, request.call_id(), text)
+}
+
+impl Routing<'_> {
+    /// Takes the edge's own Routes off, and the one that became the Request-URI.
+    pub fn edit(&self, request: Request<'_>, edits: &mut Edits) {
+        let mut routes = request.addresses(HeaderName::Route).take(self.own).peekable();
+        while let Some((field, address)) = routes.next() {
+            let same_line = routes.peek().is_some_and(|(next, _)| next.line == field.line);
+            if !same_line {
+                remove_leading(edits, request.bytes(), field.line, field.value, address.whole.end);
+            }
+        }
+        if let Some(strict) = self.strict {
+            self.edit_strict(request, strict, edits);
+        }
+    }
+
+    fn edit_strict(&self, request: Request<'_>, strict: StrictTarget<'_>, edits: &mut Edits) {
+        if strict.value.start == strict.whole.start {
+            edits.remove(strict.line);
+            return;
+        }
+        // From behind the value before it, comma included, to the end of the line's value.
+        let before = &request.bytes()[strict.value.start as usize..strict.whole.start as usize];
+        let comma = before.iter().rposition(|b| *b == b',').unwrap_or(0);
+        edits.remove(Span::new(strict.value.start as usize + comma, strict.whole.end as usize));
+    }
+}

@@ -1,0 +1,571 @@
+//! From received bytes to a request, a response, an answerable fault, or garbage (RFC 3261 section 7).
+//!
+//! Strict where smuggling starts and lenient elsewhere: a header name is a token with nothing but
+//! blanks before its colon, a line ends at LF or CRLF and a lone CR ends the message's life, a field that must
+//! be single may stand twice only with the same value. What a proxy does not read (Contact, Date, bodies,
+//! unknown headers) is not judged.
+//!
+//! Nothing is copied: [`Index`] is a table of offsets that a worker keeps and reuses, so parsing allocates
+//! only while that table still grows.
+
+use super::address::{self, Address};
+use super::headers::HeaderName;
+use super::message::{Request, Response};
+use super::method::Method;
+use super::scan::{Cursor, Span, decimal, is_lws, is_token};
+use super::status::Status;
+use super::uri;
+use super::via::{self, Via};
+
+/// Header lines that one message may have. Real messages have 15 to 40; the bound keeps the work for a
+/// hostile one small.
+pub const HEADERS_MAX: usize = 256;
+
+/// Largest body that is believed, the size of a UDP datagram.
+pub const BODY_LEN_MAX: u64 = 65_535;
+
+/// Where the bytes came from, which decides how a message ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// One message a datagram: the body ends with Content-Length or with the datagram (section 18.3).
+    Datagram,
+    /// Cut out of a stream by [`framing`](super::framing): Content-Length has been obeyed.
+    Stream,
+}
+
+/// What the bytes are.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// A request that can be acted upon.
+    Request(Request<'a>),
+    /// A response that can be acted upon.
+    Response(Response<'a>),
+    /// A request that must be refused, with enough of it read to be answered.
+    Refused(Request<'a>, Fault),
+    /// Nothing that could be answered.
+    Garbage(Fault),
+}
+
+/// What is wrong with a message. The word is metric label, log field and test expectation alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// Nothing but line ends: a keep-alive (RFC 5626 section 3.5.1).
+    KeepAlive,
+    /// The first line is neither a request line nor a status line.
+    NotSip,
+    /// The request line has other than single blanks between method, URI and version.
+    RequestLine,
+    /// Another version than SIP/2.0.
+    Version,
+    /// The Request-URI breaks the grammar.
+    RequestUri,
+    /// The Request-URI carries headers, which must not be sent (section 19.1.5).
+    RequestUriHeaders,
+    /// The status line breaks the grammar.
+    StatusLine,
+    /// A NUL outside a quoted pair.
+    Nul,
+    /// A carriage return without its line feed.
+    BareCr,
+    /// A header line whose name is no token directly followed by a colon.
+    HeaderName,
+    /// More header lines than [`HEADERS_MAX`].
+    TooManyHeaders,
+    /// No empty line behind the headers.
+    Unfinished,
+    /// No Via.
+    ViaMissing,
+    /// The top Via breaks the grammar.
+    Via,
+    /// No From.
+    FromMissing,
+    /// From breaks the grammar.
+    From,
+    /// No To.
+    ToMissing,
+    /// To breaks the grammar.
+    To,
+    /// No Call-ID.
+    CallIdMissing,
+    /// Call-ID is empty or has blanks in it.
+    CallId,
+    /// No CSeq.
+    CSeqMissing,
+    /// CSeq breaks the grammar or reaches 2^31.
+    CSeq,
+    /// CSeq names another method than the request line.
+    CSeqMethod,
+    /// Max-Forwards is no number up to 255.
+    MaxForwards,
+    /// Content-Length is no number up to [`BODY_LEN_MAX`].
+    ContentLength,
+    /// The datagram ends before the body does.
+    BodyCut,
+    /// From, To, Call-ID, CSeq, Max-Forwards or Content-Length twice, with different values.
+    Contradiction,
+    /// A stream message without Content-Length (section 18.3).
+    ContentLengthMissing,
+}
+
+impl Fault {
+    /// One word for labels, logs and tests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::KeepAlive => "keep_alive",
+            Fault::NotSip => "not_sip",
+            Fault::RequestLine => "request_line",
+            Fault::Version => "version",
+            Fault::RequestUri => "request_uri",
+            Fault::RequestUriHeaders => "request_uri_headers",
+            Fault::StatusLine => "status_line",
+            Fault::Nul => "nul",
+            Fault::BareCr => "bare_cr",
+            Fault::HeaderName => "header_name",
+            Fault::TooManyHeaders => "too_many_headers",
+            Fault::Unfinished => "unfinished",
+            Fault::ViaMissing => "via_missing",
+            Fault::Via => "via",
+            Fault::FromMissing => "from_missing",
+            Fault::From => "from",
+            Fault::ToMissing => "to_missing",
+            Fault::To => "to",
+            Fault::CallIdMissing => "call_id_missing",
+            Fault::CallId => "call_id",
+            Fault::CSeqMissing => "cseq_missing",
+            Fault::CSeq => "cseq",
+            Fault::CSeqMethod => "cseq_method",
+            Fault::MaxForwards => "max_forwards",
+            Fault::ContentLength => "content_length",
+            Fault::BodyCut => "body_cut",
+            Fault::Contradiction => "contradiction",
+            Fault::ContentLengthMissing => "content_length_missing",
+        }
+    }
+
+    /// The reason phrase of the answer: it names the fault and echoes nothing (section 21.4.1).
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Fault::KeepAlive | Fault::NotSip | Fault::StatusLine => "Bad Request",
+            Fault::RequestLine => "Bad Request-Line",
+            Fault::Version => "Version Not Supported",
+            Fault::RequestUri => "Bad Request-URI",
+            Fault::RequestUriHeaders => "Headers In Request-URI",
+            Fault::Nul => "NUL In Header",
+            Fault::BareCr => "CR Without LF",
+            Fault::HeaderName => "Bad Header Name",
+            Fault::TooManyHeaders => "Too Many Headers",
+            Fault::Unfinished => "Unfinished Headers",
+            Fault::ViaMissing => "Missing Via",
+            Fault::Via => "Bad Via",
+            Fault::FromMissing => "Missing From",
+            Fault::From => "Bad From",
+            Fault::ToMissing => "Missing To",
+            Fault::To => "Bad To",
+            Fault::CallIdMissing => "Missing Call-ID",
+            Fault::CallId => "Bad Call-ID",
+            Fault::CSeqMissing => "Missing CSeq",
+            Fault::CSeq => "Bad CSeq",
+            Fault::CSeqMethod => "CSeq Method Mismatch",
+            Fault::MaxForwards => "Bad Max-Forwards",
+            Fault::ContentLength => "Bad Content-Length",
+            Fault::BodyCut => "Body Shorter Than Content-Length",
+            Fault::Contradiction => "Contradicting Headers",
+            Fault::ContentLengthMissing => "Missing Content-Length",
+        }
+    }
+
+    /// The status code of the answer.
+    pub fn code(self) -> u16 {
+        if self == Fault::Version { 505 } else { 400 }
+    }
+}
+
+/// The first line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartLine {
+    /// Not read yet.
+    #[default]
+    Nothing,
+    /// `METHOD uri SIP/2.0`
+    Request {
+        /// The method.
+        method: Method,
+        /// Its name as it came.
+        name: Span,
+        /// The Request-URI.
+        uri: Span,
+    },
+    /// `SIP/2.0 code phrase`
+    Response {
+        /// The status code.
+        status: Status,
+    },
+}
+
+/// One header line, folded lines included.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Which header it is.
+    pub name: HeaderName,
+    /// The name as it came.
+    pub spelling: Span,
+    /// The value without white space at its ends.
+    pub value: Span,
+    /// All of it, name and line end included.
+    pub line: Span,
+}
+
+/// CSeq (section 20.16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CSeq {
+    /// The sequence number, below 2^31.
+    pub number: u32,
+    /// The method name.
+    pub method: Method,
+    /// The method name as it came.
+    pub name: Span,
+}
+
+/// Where everything stands in one message. Kept by a worker and used again for each message.
+#[derive(Debug, Default)]
+pub struct Index {
+    pub(super) start: StartLine,
+    /// Offset behind the first line.
+    pub(super) start_end: u32,
+    pub(super) fields: Vec<Field>,
+    /// Offset of the empty line.
+    pub(super) head_end: u32,
+    pub(super) body: Span,
+    pub(super) via: Option<Via>,
+    pub(super) from: Option<Address>,
+    pub(super) to: Option<Address>,
+    pub(super) call_id: Option<Span>,
+    pub(super) cseq: Option<CSeq>,
+    pub(super) max_forwards: Option<u8>,
+    pub(super) content_length: Option<u32>,
+}
+
+impl Index {
+    /// An empty index.
+    pub fn new() -> Self {
+        Index { fields: Vec::with_capacity(64), ..Index::default() }
+    }
+
+    fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Index { fields, ..Index::default() };
+    }
+}
+
+/// Reads one message. Never panics, never allocates beyond the reused index.
+pub fn parse<'a>(bytes: &'a [u8], framing: Framing, index: &'a mut Index) -> Outcome<'a> {
+    index.clear();
+    let mut fault = None;
+    let start = match read_start_line(bytes, index, &mut fault) {
+        Ok(end) => end,
+        Err(garbage) => return Outcome::Garbage(garbage),
+    };
+    index.start_end = start as u32;
+    read_lines(bytes, start, index, &mut fault);
+    read_fields(bytes, index, &mut fault);
+    read_body(bytes, framing, index, &mut fault);
+    let index = &*index;
+    match (index.start, fault) {
+        (StartLine::Response { .. }, None) => Outcome::Response(Response::new(bytes, index)),
+        (StartLine::Request { .. }, None) => Outcome::Request(Request::new(bytes, index)),
+        (StartLine::Request { .. }, Some(fault)) if index.via.is_some() => {
+            Outcome::Refused(Request::new(bytes, index), fault)
+        }
+        (StartLine::Request { .. }, Some(Fault::RequestLine)) => Outcome::Garbage(Fault::NotSip),
+        (_, fault) => Outcome::Garbage(fault.unwrap_or(Fault::NotSip)),
+    }
+}
+
+/// The Content-Length of a header section alone, for cutting messages out of a stream. Only faults that
+/// make the length doubtful count here; everything else is judged when the whole message is parsed.
+pub fn head_content_length(head: &[u8], index: &mut Index) -> Result<u32, Fault> {
+    index.clear();
+    let mut fault = None;
+    let start = read_start_line(head, index, &mut fault)?;
+    read_lines(head, start, index, &mut fault);
+    read_fields(head, index, &mut fault);
+    let doubtful = [
+        Fault::BareCr,
+        Fault::ContentLength,
+        Fault::Contradiction,
+        Fault::HeaderName,
+        Fault::Nul,
+        Fault::TooManyHeaders,
+        Fault::Unfinished,
+    ];
+    match fault {
+        Some(fault) if doubtful.contains(&fault) => Err(fault),
+        _ if !index.fields.iter().any(|f| f.name == HeaderName::ContentLength) => Err(Fault::ContentLengthMissing),
+        fault => index.content_length.ok_or(fault.unwrap_or(Fault::ContentLength)),
+    }
+}
+
+/// Notes the first fault; later ones are consequences more often than not.
+fn note(fault: &mut Option<Fault>, found: Fault) {
+    fault.get_or_insert(found);
+}
+
+/// Reads the first line and returns the offset behind it.
+fn read_start_line(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) -> Result<usize, Fault> {
+    // Line ends before the start line are ignored (section 7.5).
+    let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')).ok_or(Fault::KeepAlive)?;
+    let line_feed = memchr::memchr(b'\n', &bytes[start..]).ok_or(Fault::NotSip)? + start;
+    let end = if bytes[line_feed - 1] == b'\r' { line_feed - 1 } else { line_feed };
+    let line = &bytes[start..end];
+    if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
+        index.start = StartLine::Response { status: status_line(line).ok_or(Fault::StatusLine)? };
+        return Ok(line_feed + 1);
+    }
+    let version = line.trim_ascii_end().rsplit(|b| matches!(b, b' ' | b'\t')).next().unwrap_or_default();
+    let has_version = version.len() >= 4 && version[..4].eq_ignore_ascii_case(b"SIP/");
+    let name = line.iter().position(|b| !is_token(*b)).unwrap_or(0);
+    if (name == 0 || line[name] != b' ') && !has_version {
+        return Err(Fault::NotSip);
+    }
+    let uri_end = line.len().saturating_sub(version.len() + 1);
+    let well_formed = name > 0 && line[name] == b' ' && line.ends_with(version) && line[uri_end] == b' ';
+    let uri =
+        if well_formed && name < uri_end { Span::new(start + name + 1, start + uri_end) } else { Span::default() };
+    let name = Span::new(start, start + name);
+    index.start = StartLine::Request { method: Method::from_bytes(name.of(bytes)), name, uri };
+    if !has_version {
+        note(fault, Fault::RequestLine);
+    } else if !version.eq_ignore_ascii_case(b"SIP/2.0") {
+        note(fault, Fault::Version);
+    } else if uri.is_empty() || uri.of(bytes).iter().any(|b| is_lws(*b)) {
+        note(fault, Fault::RequestLine);
+    } else {
+        match uri::parse(uri.of(bytes)) {
+            None => note(fault, Fault::RequestUri),
+            Some(uri) if !uri.headers.is_empty() => note(fault, Fault::RequestUriHeaders),
+            Some(_) => {}
+        }
+    }
+    Ok(line_feed + 1)
+}
+
+/// `SIP/2.0 SP code SP [phrase]`. The blank behind the code may be missing: devices forget it.
+fn status_line(line: &[u8]) -> Option<Status> {
+    let rest = line.get(7..)?;
+    if !line[..7].eq_ignore_ascii_case(b"SIP/2.0") || rest.len() < 4 || rest[0] != b' ' {
+        return None;
+    }
+    if rest.len() > 4 && rest[4] != b' ' {
+        return None;
+    }
+    Status::new(decimal(&rest[1..4], 699)? as u16)
+}
+
+/// Cuts the header section into lines and finds its end.
+fn read_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) {
+    let mut at = start;
+    loop {
+        let Some(content_end) = line_end(bytes, at, fault) else {
+            note(fault, Fault::Unfinished);
+            index.head_end = bytes.len() as u32;
+            index.body = Span::new(bytes.len(), bytes.len());
+            return;
+        };
+        let next = content_end + if bytes[content_end] == b'\r' { 2 } else { 1 };
+        if content_end == at {
+            index.head_end = at as u32;
+            index.body = Span::new(next, bytes.len());
+            break;
+        }
+        read_line(bytes, Span::new(at, content_end), next, index, fault);
+        at = next;
+    }
+    check_nul(&bytes[..index.head_end as usize], fault);
+}
+
+/// Offset of the CRLF or LF that ends the line at `at`.
+fn line_end(bytes: &[u8], at: usize, fault: &mut Option<Fault>) -> Option<usize> {
+    let mut from = at;
+    loop {
+        let found = memchr::memchr2(b'\r', b'\n', &bytes[from..])? + from;
+        if bytes[found] == b'\n' || bytes.get(found + 1) == Some(&b'\n') {
+            return Some(found);
+        }
+        // Some readers end a line here and others do not, so nobody gets to see it.
+        note(fault, Fault::BareCr);
+        from = found + 1;
+    }
+}
+
+fn read_line(bytes: &[u8], content: Span, next: usize, index: &mut Index, fault: &mut Option<Fault>) {
+    let (start, end) = (content.start as usize, content.end as usize);
+    if matches!(bytes[start], b' ' | b'\t') {
+        // A folded line belongs to the header above it (section 7.3.1).
+        match index.fields.last_mut() {
+            Some(field) => {
+                field.line.end = next as u32;
+                field.value = trimmed(bytes, field.value.start as usize, end);
+            }
+            None => note(fault, Fault::HeaderName),
+        }
+        return;
+    }
+    let name_len = bytes[start..end].iter().position(|b| !is_token(*b)).unwrap_or(end - start);
+    let mut colon = start + name_len;
+    while colon < end && matches!(bytes[colon], b' ' | b'\t') {
+        colon += 1;
+    }
+    if name_len == 0 || colon >= end || bytes[colon] != b':' {
+        note(fault, Fault::HeaderName);
+        return;
+    }
+    if index.fields.len() == HEADERS_MAX {
+        note(fault, Fault::TooManyHeaders);
+        return;
+    }
+    let spelling = Span::new(start, start + name_len);
+    index.fields.push(Field {
+        name: HeaderName::from_bytes(spelling.of(bytes)),
+        spelling,
+        value: trimmed(bytes, colon + 1, end),
+        line: Span::new(start, next),
+    });
+}
+
+fn trimmed(bytes: &[u8], mut start: usize, mut end: usize) -> Span {
+    while start < end && is_lws(bytes[start]) {
+        start += 1;
+    }
+    while end > start && is_lws(bytes[end - 1]) {
+        end -= 1;
+    }
+    Span::new(start, end)
+}
+
+/// NUL is legal only behind a backslash in a quoted string (section 25.1).
+fn check_nul(head: &[u8], fault: &mut Option<Fault>) {
+    if memchr::memchr_iter(0, head).any(|at| at == 0 || head[at - 1] != b'\\') {
+        note(fault, Fault::Nul);
+    }
+}
+
+/// Interprets the headers that routing needs.
+fn read_fields(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
+    let mut singles: [Option<Span>; 6] = [None; 6];
+    let mut via_seen = false;
+    for position in 0..index.fields.len() {
+        let field = index.fields[position];
+        let slot = match field.name {
+            HeaderName::Via if !via_seen => {
+                via_seen = true;
+                let parsed = via::parse_usable(bytes, &mut Cursor::new(bytes, field.value));
+                index.via = parsed.ok().map(|(via, _)| via);
+                if !parsed.is_ok_and(|(_, is_whole)| is_whole) {
+                    note(fault, Fault::Via);
+                }
+                continue;
+            }
+            HeaderName::From => 0,
+            HeaderName::To => 1,
+            HeaderName::CallId => 2,
+            HeaderName::CSeq => 3,
+            HeaderName::MaxForwards => 4,
+            HeaderName::ContentLength => 5,
+            _ => continue,
+        };
+        match singles[slot] {
+            None => singles[slot] = Some(field.value),
+            Some(first) if first.of(bytes) == field.value.of(bytes) => {}
+            Some(_) => note(fault, Fault::Contradiction),
+        }
+    }
+    if !via_seen {
+        note(fault, Fault::ViaMissing);
+    }
+    read_singles(bytes, singles, index, fault);
+}
+
+fn read_singles(bytes: &[u8], singles: [Option<Span>; 6], index: &mut Index, fault: &mut Option<Fault>) {
+    let [from, to, call_id, cseq, max_forwards, content_length] = singles;
+    index.from = read_address(bytes, from, Fault::FromMissing, Fault::From, fault);
+    index.to = read_address(bytes, to, Fault::ToMissing, Fault::To, fault);
+    match call_id {
+        None => note(fault, Fault::CallIdMissing),
+        Some(value) if value.is_empty() || value.of(bytes).iter().any(|b| is_lws(*b)) => note(fault, Fault::CallId),
+        Some(value) => index.call_id = Some(value),
+    }
+    match cseq.map(|value| read_cseq(bytes, value)) {
+        None => note(fault, Fault::CSeqMissing),
+        Some(None) => note(fault, Fault::CSeq),
+        Some(Some(cseq)) => {
+            index.cseq = Some(cseq);
+            if let StartLine::Request { name, .. } = index.start
+                && name.of(bytes) != cseq.name.of(bytes)
+            {
+                note(fault, Fault::CSeqMethod);
+            }
+        }
+    }
+    if let Some(value) = max_forwards {
+        match decimal(value.of(bytes), 255) {
+            Some(hops) => index.max_forwards = Some(hops as u8),
+            None => note(fault, Fault::MaxForwards),
+        }
+    }
+    if let Some(value) = content_length {
+        match decimal(value.of(bytes), BODY_LEN_MAX) {
+            Some(length) => index.content_length = Some(length as u32),
+            None => note(fault, Fault::ContentLength),
+        }
+    }
+}
+
+fn read_address(
+    bytes: &[u8],
+    value: Option<Span>,
+    missing: Fault,
+    broken: Fault,
+    fault: &mut Option<Fault>,
+) -> Option<Address> {
+    let Some(value) = value else {
+        note(fault, missing);
+        return None;
+    };
+    let mut cursor = Cursor::new(bytes, value);
+    match address::parse(bytes, &mut cursor) {
+        Ok(address) if cursor.is_done() => Some(address),
+        _ => {
+            note(fault, broken);
+            None
+        }
+    }
+}
+
+/// `number LWS method`, the number below 2^31 (section 8.1.1.5).
+fn read_cseq(bytes: &[u8], value: Span) -> Option<CSeq> {
+    let mut cursor = Cursor::new(bytes, value);
+    let digits = cursor.take_while(|b| b.is_ascii_digit());
+    let number = decimal(digits.of(bytes), (1 << 31) - 1)?;
+    let blank = cursor.take_while(is_lws);
+    let name = cursor.token()?;
+    if blank.is_empty() || !cursor.is_done() {
+        return None;
+    }
+    Some(CSeq { number: number as u32, method: Method::from_bytes(name.of(bytes)), name })
+}
+
+/// Fits the body to Content-Length (section 18.3).
+fn read_body(bytes: &[u8], framing: Framing, index: &mut Index, fault: &mut Option<Fault>) {
+    let available = index.body.len() as u32;
+    match (framing, index.content_length) {
+        (_, Some(length)) if length > available => note(fault, Fault::BodyCut),
+        (_, Some(length)) => index.body.end = index.body.start + length,
+        (Framing::Stream, None) => note(fault, Fault::ContentLengthMissing),
+        (Framing::Datagram, None) => index.body.end = bytes.len() as u32,
+    }
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

@@ -1,0 +1,325 @@
+//! The smallest pieces of reading: spans, character classes and a cursor (RFC 3261 section 25.1).
+//!
+//! Everything works on bytes; nothing here assumes UTF-8, allocates, or can run past its end.
+
+/// Where a piece of a message stands: a half-open range of octets within the received bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First octet.
+    pub start: u32,
+    /// One past the last octet.
+    pub end: u32,
+}
+
+impl Span {
+    /// A span from two offsets. Messages are bounded far below 4 GiB, so `u32` is enough.
+    pub fn new(start: usize, end: usize) -> Self {
+        debug_assert!(start <= end && end <= u32::MAX as usize);
+        Span { start: start as u32, end: end as u32 }
+    }
+
+    /// The octets that the span covers.
+    pub fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+
+    /// Number of octets.
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// True for a span of no octets.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+const TOKEN: u8 = 1;
+const LWS: u8 = 2;
+const HOST: u8 = 4;
+
+/// Character classes of RFC 3261 section 25.1, one bit each.
+const CLASSES: [u8; 256] = {
+    let mut table = [0u8; 256];
+    let mut byte = 0usize;
+    while byte < 256 {
+        let b = byte as u8;
+        if b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+        {
+            table[byte] |= TOKEN;
+        }
+        if matches!(b, b' ' | b'\t' | b'\r' | b'\n') {
+            table[byte] |= LWS;
+        }
+        // An underscore is no legal host character, but names with one are in daily use.
+        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_') {
+            table[byte] |= HOST;
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// True for an octet of a `token`.
+pub fn is_token(byte: u8) -> bool {
+    CLASSES[byte as usize] & TOKEN != 0
+}
+
+/// True for white space inside a header value: blanks, and the CRLF of a folded line.
+pub fn is_lws(byte: u8) -> bool {
+    CLASSES[byte as usize] & LWS != 0
+}
+
+/// True for an octet of a host name or an IPv4 address.
+pub fn is_host(byte: u8) -> bool {
+    CLASSES[byte as usize] & HOST != 0
+}
+
+/// The value without white space at either end.
+pub fn trim(mut value: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = value {
+        if !is_lws(*first) {
+            break;
+        }
+        value = rest;
+    }
+    while let [rest @ .., last] = value {
+        if !is_lws(*last) {
+            break;
+        }
+        value = rest;
+    }
+    value
+}
+
+/// A decimal number of digits alone, at most `max`. No sign, no blanks, no empty text.
+pub fn decimal(digits: &[u8], max: u64) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    let mut number = 0u64;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+    }
+    (number <= max).then_some(number)
+}
+
+/// Reads forward through one header value or URI.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor at the first octet of `span`.
+    pub fn new(bytes: &'a [u8], span: Span) -> Self {
+        Cursor { bytes, at: span.start as usize, end: span.end as usize }
+    }
+
+    /// Offset of the next octet.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// True when everything was read.
+    pub fn is_done(&self) -> bool {
+        self.at >= self.end
+    }
+
+    /// The next octet, not consumed.
+    pub fn peek(&self) -> Option<u8> {
+        (self.at < self.end).then(|| self.bytes[self.at])
+    }
+
+    /// What is left.
+    pub fn rest(&self) -> Span {
+        Span::new(self.at, self.end)
+    }
+
+    /// Skips white space.
+    pub fn skip_lws(&mut self) {
+        while self.at < self.end && is_lws(self.bytes[self.at]) {
+            self.at += 1;
+        }
+    }
+
+    /// Consumes `byte` if it is next.
+    pub fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Consumes `byte` with white space around it, as the separators of RFC 3261 section 25.1 allow.
+    pub fn eat_separator(&mut self, byte: u8) -> bool {
+        let before = self.at;
+        self.skip_lws();
+        if self.eat(byte) {
+            self.skip_lws();
+            return true;
+        }
+        self.at = before;
+        false
+    }
+
+    /// Consumes the octets for which `keep` holds; the span may be empty.
+    pub fn take_while(&mut self, keep: impl Fn(u8) -> bool) -> Span {
+        let start = self.at;
+        while self.at < self.end && keep(self.bytes[self.at]) {
+            self.at += 1;
+        }
+        Span::new(start, self.at)
+    }
+
+    /// Consumes a token, or nothing and `None`.
+    pub fn token(&mut self) -> Option<Span> {
+        let span = self.take_while(is_token);
+        (!span.is_empty()).then_some(span)
+    }
+
+    /// Consumes a quoted string whose opening quote is next; `None` when it is not closed.
+    /// The span covers the text between the quotes, escapes as they came.
+    pub fn quoted(&mut self) -> Option<Span> {
+        if !self.eat(b'"') {
+            return None;
+        }
+        let start = self.at;
+        while self.at < self.end {
+            match self.bytes[self.at] {
+                b'"' => {
+                    let span = Span::new(start, self.at);
+                    self.at += 1;
+                    return Some(span);
+                }
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        self.at = self.end;
+        None
+    }
+
+    /// Consumes up to the next `,` that stands outside quotes and angle brackets, or to the end.
+    /// `None` when a quote or a bracket is not closed.
+    pub fn list_element(&mut self) -> Option<Span> {
+        let start = self.at;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b',' => break,
+                b'"' => {
+                    self.quoted()?;
+                }
+                b'<' => {
+                    self.take_while(|b| b != b'>');
+                    if !self.eat(b'>') {
+                        return None;
+                    }
+                }
+                _ => self.at += 1,
+            }
+        }
+        Some(Span::new(start, self.at))
+    }
+
+    /// Consumes one `;name[=value]`. `Ok(None)` when no further parameter follows.
+    pub fn param(&mut self) -> Result<Option<Param>, Malformed> {
+        let mark = self.at;
+        if !self.eat_separator(b';') {
+            return Ok(None);
+        }
+        let Some(name) = self.token() else {
+            // `;;` and a lone trailing `;` carry nothing, and devices do send them.
+            return match self.peek() {
+                None | Some(b';' | b',' | b'>') => {
+                    Ok(Some(Param { whole: Span::new(mark, self.at), ..Param::default() }))
+                }
+                Some(_) => Err(Malformed),
+            };
+        };
+        let mut value = None;
+        if self.eat_separator(b'=') {
+            value = Some(match self.peek() {
+                Some(b'"') => self.quoted().ok_or(Malformed)?,
+                _ => self.take_while(|b| !is_lws(b) && !matches!(b, b';' | b',' | b'"' | b'<' | b'>')),
+            });
+        }
+        Ok(Some(Param { name, value, whole: Span::new(mark, self.at) }))
+    }
+}
+
+/// One parameter; the name is empty for a stray `;`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Param {
+    /// The name as it came.
+    pub name: Span,
+    /// The value, without its quotes.
+    pub value: Option<Span>,
+    /// All of it, the `;` included.
+    pub whole: Span,
+}
+
+/// The text does not follow the grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(text: &[u8]) -> Cursor<'_> {
+        Cursor::new(text, Span::new(0, text.len()))
+    }
+
+    #[test]
+    fn a_number_is_digits_alone_and_bounded() {
+        assert_eq!(decimal(b"0070", 255), Some(70));
+        for text in [&b""[..], b"-1", b"+1", b"1 ", b"0x1", b"256", b"99999999999999999999999"] {
+            assert_eq!(decimal(text, 255), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_quote_ends_only_at_its_own_closing_quote() {
+        let text = br#""a \" , b",c"#;
+        let mut c = cursor(text);
+        assert_eq!(c.list_element().map(|s| s.of(text)), Some(&br#""a \" , b""#[..]));
+        assert!(c.eat(b','));
+        assert_eq!(cursor(br#""open"#).quoted(), None);
+        assert_eq!(cursor(br#""ends in escape\"#).quoted(), None);
+    }
+
+    #[test]
+    fn a_comma_inside_angle_brackets_does_not_split_a_list() {
+        let text = b"<sip:a,b@c>;x, <sip:d>";
+        let mut c = cursor(text);
+        assert_eq!(c.list_element().map(|s| s.of(text)), Some(&b"<sip:a,b@c>;x"[..]));
+        assert_eq!(cursor(b"<sip:a").list_element(), None);
+    }
+
+    #[test]
+    fn parameters_may_have_blanks_quotes_and_no_value() {
+        let text = b" ; lr ; a = b;c=\"d;e\";;f";
+        let mut c = cursor(text);
+        let mut seen = Vec::new();
+        while let Some(p) = c.param().unwrap() {
+            seen.push((p.name.of(text).to_vec(), p.value.map(|v| v.of(text).to_vec())));
+        }
+        let word = |w: &str| w.as_bytes().to_vec();
+        assert_eq!(
+            seen,
+            [
+                (word("lr"), None),
+                (word("a"), Some(word("b"))),
+                (word("c"), Some(word("d;e"))),
+                (word(""), None),
+                (word("f"), None)
+            ]
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! One Via value (RFC 3261 sections 18.2 and 20.42, rport: RFC 3581).
+
+use super::scan::{Cursor, Malformed, Span, is_host};
+
+/// The parts of a `via-parm`. Spans point into the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Via {
+    /// All of this value, without the comma that may follow.
+    pub whole: Span,
+    /// `UDP`, `TCP`, `TLS`, ... as it came.
+    pub transport: Span,
+    /// Host of the sent-by, an IPv6 address with its brackets.
+    pub host: Span,
+    /// Port of the sent-by, if it was given.
+    pub port: Option<u16>,
+    /// The `branch` value.
+    pub branch: Option<Span>,
+    /// The `received` parameter.
+    pub received: Option<Param>,
+    /// The `rport` parameter.
+    pub rport: Option<Param>,
+    /// The edge's own `flow` parameter, which it puts on the Vias it writes.
+    pub flow: Option<Span>,
+}
+
+/// A parameter that a proxy replaces: where it stands, and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// All of it, with its `;`.
+    pub whole: Span,
+    /// The value; empty when there is none.
+    pub value: Span,
+}
+
+/// Reads the Via value at the cursor and stops at the comma behind it or at the end.
+pub fn parse(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
+    let via = sent_by(bytes, cursor)?;
+    params(bytes, cursor, via)
+}
+
+/// The same for a request that is refused anyway: with a sent-by alone it can still be answered. `true` when all of
+/// the value was well formed.
+pub fn parse_usable(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<(Via, bool), Malformed> {
+    let via = sent_by(bytes, cursor)?;
+    Ok(params(bytes, cursor, via).map_or((via, false), |whole| (whole, true)))
+}
+
+fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
+    cursor.skip_lws();
+    let start = cursor.at();
+    protocol(bytes, cursor)?;
+    let transport = cursor.token().ok_or(Malformed)?;
+    let before = cursor.at();
+    cursor.skip_lws();
+    if cursor.at() == before {
+        return Err(Malformed);
+    }
+    let host = host(cursor)?;
+    let port = port(bytes, cursor)?;
+    Ok(Via { whole: Span::new(start, cursor.at()), transport, host, port, ..Via::default() })
+}
+
+fn params(bytes: &[u8], cursor: &mut Cursor<'_>, mut via: Via) -> Result<Via, Malformed> {
+    let mut end = cursor.at();
+    while let Some(param) = cursor.param()? {
+        if param.name.is_empty() {
+            return Err(Malformed);
+        }
+        via.note(bytes, param);
+        end = cursor.at();
+    }
+    cursor.skip_lws();
+    if !matches!(cursor.peek(), None | Some(b',')) {
+        return Err(Malformed);
+    }
+    via.whole.end = end as u32;
+    Ok(via)
+}
+
+/// `SIP / 2.0 /`
+fn protocol(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
+    let name = cursor.token().ok_or(Malformed)?;
+    if !name.of(bytes).eq_ignore_ascii_case(b"SIP") || !cursor.eat_separator(b'/') {
+        return Err(Malformed);
+    }
+    // The version is a token like any other (section 25.1): a request of another version can be answered by its Via.
+    cursor.token().ok_or(Malformed)?;
+    if cursor.eat_separator(b'/') { Ok(()) } else { Err(Malformed) }
+}
+
+fn host(cursor: &mut Cursor<'_>) -> Result<Span, Malformed> {
+    let start = cursor.at();
+    if cursor.eat(b'[') {
+        let inside = cursor.take_while(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+        if inside.is_empty() || !cursor.eat(b']') {
+            return Err(Malformed);
+        }
+        return Ok(Span::new(start, cursor.at()));
+    }
+    let name = cursor.take_while(is_host);
+    if name.is_empty() { Err(Malformed) } else { Ok(name) }
+}
+
+fn port(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Option<u16>, Malformed> {
+    if !cursor.eat_separator(b':') {
+        return Ok(None);
+    }
+    let digits = cursor.take_while(|b| b.is_ascii_digit()).of(bytes);
+    match super::scan::decimal(digits, u64::from(u16::MAX)) {
+        Some(number) if number > 0 => Ok(Some(number as u16)),
+        _ => Err(Malformed),
+    }
+}
+
+impl Via {
+    fn note(&mut self, bytes: &[u8], param: super::scan::Param) {
+        let name = param.name.of(bytes);
+        let value = param.value.unwrap_or(Span::new(param.name.end as usize, param.name.end as usize));
+        let slot = Param { whole: param.whole, value };
+        if name.eq_ignore_ascii_case(b"branch") {
+            self.branch.get_or_insert(value);
+        } else if name.eq_ignore_ascii_case(b"received") {
+            self.received.get_or_insert(slot);
+        } else if name.eq_ignore_ascii_case(b"rport") {
+            self.rport.get_or_insert(slot);
+        } else if name.eq_ignore_ascii_case(b"flow") {
+            self.flow.get_or_insert(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Via, Malformed> {
+        parse(text.as_bytes(), &mut Cursor::new(text.as_bytes(), Span::new(0, text.len())))
+    }
+
+    #[test]
+    fn blanks_around_every_separator_are_allowed() {
+        let text = "SIP / 2.0 / UDP first.example.com : 4000 ; ttl = 16 ; maddr=224.2.0.1 ;branch = z9hG4bKa7.1 , SIP/2.0/TCP b";
+        let via = read(text).unwrap();
+        assert_eq!(via.host.of(text.as_bytes()), b"first.example.com");
+        assert_eq!(via.port, Some(4000));
+        assert_eq!(via.branch.unwrap().of(text.as_bytes()), b"z9hG4bKa7.1");
+    }
+
+    #[test]
+    fn an_ipv6_sent_by_keeps_its_brackets() {
+        let text = "SIP/2.0/UDP [2001:db8::9:1]:5070;received=2001:db8::9:255;rport;branch=z9hG4bKas3";
+        let via = read(text).unwrap();
+        assert_eq!(via.host.of(text.as_bytes()), b"[2001:db8::9:1]");
+        assert_eq!(via.port, Some(5070));
+        assert_eq!(via.received.unwrap().value.of(text.as_bytes()), b"2001:db8::9:255");
+        assert_eq!(via.rport.unwrap().whole.of(text.as_bytes()), b";rport");
+    }
+
+    #[test]
+    fn what_is_no_via_is_refused() {
+        for text in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP a;;b",
+            "SIP//UDP a",
+            "SIP/2.0/UDP a:b:c",
+            "SIP/2.0/UDP :::::::",
+            "SIP/2.0/UDP a:0",
+            "SIP/2.0/UDP a:65536",
+            "SIP/2.0/UDP a b",
+            "SIP/2.0/UDP [2001:db8::1;branch=x",
+            "SIP/2.0/UDP a;branch=\"x",
+            "HTTP/2.0/UDP a",
+        ] {
+            assert_eq!(read(text), Err(Malformed), "{text}");
+        }
+    }
+}

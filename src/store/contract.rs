@@ -1,0 +1,190 @@
+//! What is kept, and how it is asked for.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A lease as it is kept. Times are milliseconds of Unix time: they mean something after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedLease<'a> {
+    /// Call-ID, cut to what is shown.
+    #[serde(borrow)]
+    pub call_id: &'a [u8],
+    /// Caller's number.
+    pub caller: &'a [u8],
+    /// Called number.
+    pub called: &'a [u8],
+    /// The node's name.
+    pub node: &'a str,
+    /// The pool's name; empty when it was not chosen from one.
+    pub pool: &'a str,
+    /// Where the INVITE came from.
+    pub from: SavedFlow,
+    /// Hash of the caller's From tag.
+    pub caller_tag: u32,
+    /// The listener toward the node.
+    pub node_listener: u16,
+    /// Whether the node is on TCP.
+    pub node_is_tcp: bool,
+    /// The node's address.
+    pub node_address: SocketAddr,
+    /// Number of the try.
+    pub attempt: u8,
+    /// Identity of the INVITE's transaction.
+    pub transaction: u64,
+    /// When the INVITE came.
+    pub opened: u64,
+    /// When the call was answered; none while it is not.
+    pub answered: Option<u64>,
+    /// When it ends by itself.
+    pub deadline: u64,
+    /// The session timer: its interval in seconds and when it runs out.
+    pub session: Option<(u32, u64)>,
+}
+
+/// A flow as it is kept. A connection does not survive a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedFlow {
+    /// The listener.
+    pub listener: u16,
+    /// Whether it is TCP.
+    pub is_tcp: bool,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+/// What an operator wants of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedAdmin {
+    /// The state's word.
+    pub state: String,
+    /// When it was said, in milliseconds of Unix time.
+    pub since: u64,
+}
+
+/// Everything that was kept, as octets; [`SavedLease::read`] makes leases of them.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// Leases by the key of their call.
+    pub leases: Vec<(u128, Vec<u8>)>,
+    /// Operators' words by node.
+    pub admin: Vec<(String, SavedAdmin)>,
+}
+
+/// Octets of the longest lease: its texts are cut long before this.
+pub const LEASE_LEN_MAX: usize = 1_024;
+
+/// The form that leases are written in. A file of another form is not read.
+const FORM: u8 = 1;
+
+impl<'a> SavedLease<'a> {
+    /// Writes it; `None` when it does not fit, which no lease does.
+    pub fn write<'b>(&self, buffer: &'b mut [u8; LEASE_LEN_MAX]) -> Option<&'b [u8]> {
+        buffer[0] = FORM;
+        let written = postcard::to_slice(self, &mut buffer[1..]).ok()?.len();
+        Some(&buffer[..=written])
+    }
+
+    /// Reads it; `None` when the octets are damaged or of another form.
+    pub fn read(octets: &'a [u8]) -> Option<Self> {
+        let (form, rest) = octets.split_first()?;
+        (*form == FORM).then(|| postcard::from_bytes(rest).ok()).flatten()
+    }
+}
+
+/// Why something was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder or a file in it cannot be used.
+    #[error("{path}: {source}")]
+    Unusable {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process uses it.
+    #[error("{0}: in use by another process; is a cordboard running with this state_dir?")]
+    InUse(String),
+    /// The database could not write.
+    #[error("cannot write: {0}")]
+    Write(String),
+}
+
+/// A place where things are kept.
+pub trait Store: Send + Sync {
+    /// Keeps a lease, or forgets it. Never waits; called under the short lock of a shard.
+    fn lease(&self, key: u128, lease: Option<&SavedLease<'_>>);
+    /// Keeps an operator's word, or forgets it. On disk when this returns.
+    fn admin(&self, node: &str, admin: Option<&SavedAdmin>) -> Result<(), StoreError>;
+    /// Brings everything to disk.
+    fn flush(&self) -> Result<(), StoreError>;
+    /// What can be counted.
+    fn counts(&self) -> StoreCounts;
+}
+
+/// What can be counted of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounts {
+    /// Changes of leases that were taken.
+    pub leases_taken: u64,
+    /// Changes of leases that were lost because the writer did not keep up.
+    pub leases_lost: u64,
+    /// Commits that failed.
+    pub failures: u64,
+    /// True while the last commit failed.
+    pub is_failing: bool,
+}
+
+/// Keeps nothing.
+#[derive(Debug, Default)]
+pub struct Memory;
+
+impl Store for Memory {
+    fn lease(&self, _: u128, _: Option<&SavedLease<'_>>) {}
+
+    fn admin(&self, _: &str, _: Option<&SavedAdmin>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn counts(&self) -> StoreCounts {
+        StoreCounts::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_comes_back_as_it_was_and_damage_is_seen() {
+        let lease = SavedLease {
+            call_id: b"c\xff@x",
+            caller: b"+1",
+            called: b"100",
+            node: "ast-1",
+            pool: "inbound",
+            from: SavedFlow { listener: 1, is_tcp: true, remote: "[2001:db8::1]:5060".parse().unwrap() },
+            caller_tag: 7,
+            node_listener: 2,
+            node_is_tcp: false,
+            node_address: "127.0.0.11:5060".parse().unwrap(),
+            attempt: 1,
+            transaction: u64::MAX,
+            opened: 1_795_000_000_000,
+            answered: Some(1),
+            deadline: 2,
+            session: Some((1_800, 3)),
+        };
+        let mut buffer = [0; LEASE_LEN_MAX];
+        let octets = lease.write(&mut buffer).unwrap().to_vec();
+        assert_eq!(SavedLease::read(&octets), Some(lease));
+        assert_eq!(SavedLease::read(&octets[..octets.len() - 1]), None);
+        assert_eq!(SavedLease::read(&[]), None);
+        assert_eq!(SavedLease::read(&[&[9], &octets[1..]].concat()), None);
+    }
+}

@@ -1,0 +1,386 @@
+//! The embedded store: a database file and a journal in one folder.
+//!
+//! Operators' words are on disk before they are acknowledged. Leases go into the journal at once and from there into
+//! the database a few times a second. A file that is damaged is moved aside and reported, and the edge starts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::contract::{LEASE_LEN_MAX, Saved, SavedAdmin, SavedLease, Store, StoreCounts, StoreError};
+use super::journal::Journal;
+
+/// Name of the database file.
+pub const DATABASE: &str = "cordboard.redb";
+/// Name of the journal.
+pub const JOURNAL: &str = "leases.journal";
+
+/// Pause between two commits of leases. What a machine that loses power may lose.
+const COMMIT_PAUSE: Duration = Duration::from_millis(250);
+
+const LEASES: TableDefinition<u128, &[u8]> = TableDefinition::new("leases");
+const ADMIN: TableDefinition<&str, &[u8]> = TableDefinition::new("admin");
+
+/// An open store.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    database: Database,
+    journal: Journal,
+    /// The journal has one reader at a time.
+    reading: Mutex<()>,
+    stopping: AtomicBool,
+    wake: (Mutex<()>, Condvar),
+    taken: AtomicU64,
+    lost: AtomicU64,
+    failures: AtomicU64,
+    is_failing: AtomicBool,
+}
+
+/// What opening found.
+pub struct Opened {
+    /// The store.
+    pub store: Embedded,
+    /// What was kept.
+    pub saved: Saved,
+    /// Files that were damaged and moved aside.
+    pub moved_aside: Vec<PathBuf>,
+}
+
+impl Embedded {
+    /// Opens the store in a folder, making both where they are missing.
+    pub fn open(folder: &Path) -> Result<Opened, StoreError> {
+        std::fs::create_dir_all(folder).map_err(|source| unusable(folder, source))?;
+        let (path, mut moved_aside) = (folder.join(DATABASE), Vec::new());
+        let (database, mut saved) = match open_database(&path)? {
+            Some(found) => found,
+            None => {
+                moved_aside.push(move_aside(&path)?);
+                // The journal's changes are changes to what is gone; alone they would tell half the truth.
+                let journal = folder.join(JOURNAL);
+                if journal.exists() {
+                    moved_aside.push(move_aside(&journal)?);
+                }
+                open_database(&path)?.ok_or_else(|| StoreError::Write("a new database is damaged".to_owned()))?
+            }
+        };
+        let journal_path = folder.join(JOURNAL);
+        let mut changes = Changes::default();
+        let journal = Journal::open(&journal_path, |record| changes.take(record))
+            .map_err(|source| unusable(&journal_path, source))?;
+        changes.commit(&database)?;
+        changes.apply_to(&mut saved.leases);
+        let shared = Arc::new(Shared {
+            database,
+            journal,
+            reading: Mutex::new(()),
+            stopping: AtomicBool::new(false),
+            wake: Default::default(),
+            taken: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            is_failing: AtomicBool::new(false),
+        });
+        let writer = Arc::clone(&shared);
+        let writer = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
+        let writer = writer.map_err(|source| unusable(folder, source))?;
+        let store = Embedded { shared, writer: Mutex::new(Some(writer)) };
+        Ok(Opened { store, saved, moved_aside })
+    }
+}
+
+impl Store for Embedded {
+    fn lease(&self, key: u128, lease: Option<&SavedLease<'_>>) {
+        let mut record = [0u8; 16 + LEASE_LEN_MAX];
+        record[..16].copy_from_slice(&key.to_le_bytes());
+        let mut length = 16;
+        if let Some(lease) = lease {
+            let mut buffer = [0; LEASE_LEN_MAX];
+            let Some(octets) = lease.write(&mut buffer) else { return };
+            record[16..16 + octets.len()].copy_from_slice(octets);
+            length += octets.len();
+        }
+        self.shared.taken.fetch_add(1, Ordering::Relaxed);
+        if self.shared.journal.append(&record[..length]).is_err() {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn admin(&self, node: &str, admin: Option<&SavedAdmin>) -> Result<(), StoreError> {
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.shared.database.begin_write()?;
+            {
+                let mut table = transaction.open_table(ADMIN)?;
+                match admin.and_then(|admin| postcard::to_stdvec(admin).ok()) {
+                    Some(octets) => drop(table.insert(node, octets.as_slice())?),
+                    None => drop(table.remove(node)?),
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        write().map_err(|error| StoreError::Write(error.to_string()))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.shared.commit()
+    }
+
+    fn counts(&self) -> StoreCounts {
+        StoreCounts {
+            leases_taken: self.shared.taken.load(Ordering::Relaxed),
+            leases_lost: self.shared.lost.load(Ordering::Relaxed),
+            failures: self.shared.failures.load(Ordering::Relaxed),
+            is_failing: self.shared.is_failing.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.wake.1.notify_all();
+        if let Some(writer) = self.writer.lock().take() {
+            // A writer that panicked has left everything in the journal.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The writer: carries the journal into the database until the store is dropped.
+    fn run(&self) {
+        while !self.stopping.load(Ordering::Relaxed) {
+            let mut lock = self.wake.0.lock();
+            self.wake.1.wait_for(&mut lock, COMMIT_PAUSE);
+            drop(lock);
+            // The failure is counted; the changes that it concerns come again with the next change of their lease.
+            let _ = self.commit();
+        }
+        let _ = self.commit();
+    }
+
+    fn commit(&self) -> Result<(), StoreError> {
+        let _reading = self.reading.lock();
+        let mut changes = Changes::default();
+        self.journal.read(|record| changes.take(record));
+        let result = changes.commit(&self.database);
+        self.is_failing.store(result.is_err(), Ordering::Relaxed);
+        if result.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+/// The newest state of every lease that changed.
+#[derive(Default)]
+struct Changes(BTreeMap<u128, Option<Vec<u8>>>);
+
+impl Changes {
+    fn take(&mut self, record: &[u8]) {
+        let Some((key, lease)) = record.split_first_chunk::<16>() else { return };
+        let lease = (!lease.is_empty()).then(|| lease.to_vec());
+        self.0.insert(u128::from_le_bytes(*key), lease);
+    }
+
+    fn commit(&self, database: &Database) -> Result<(), StoreError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let write = || -> Result<(), redb::Error> {
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(LEASES)?;
+                for (key, lease) in &self.0 {
+                    match lease {
+                        Some(octets) => drop(table.insert(key, octets.as_slice())?),
+                        None => drop(table.remove(key)?),
+                    }
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        write().map_err(|error| StoreError::Write(error.to_string()))
+    }
+
+    fn apply_to(self, leases: &mut Vec<(u128, Vec<u8>)>) {
+        let mut merged: BTreeMap<u128, Vec<u8>> = leases.drain(..).collect();
+        for (key, lease) in self.0 {
+            match lease {
+                Some(octets) => drop(merged.insert(key, octets)),
+                None => drop(merged.remove(&key)),
+            }
+        }
+        leases.extend(merged);
+    }
+}
+
+/// Opens the database and reads it; `None` when it is damaged.
+fn open_database(path: &Path) -> Result<Option<(Database, Saved)>, StoreError> {
+    // A damaged file can make the database library panic instead of reporting it.
+    let opened = std::panic::catch_unwind(|| match Database::create(path) {
+        Ok(database) => match read_all(&database) {
+            Ok(saved) => Ok(Some((database, saved))),
+            Err(_) => Ok(None),
+        },
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse(path.display().to_string())),
+        Err(DatabaseError::Storage(redb::StorageError::Io(error))) if is_systems_fault(&error) => {
+            Err(unusable(path, error))
+        }
+        Err(_) => Ok(None),
+    });
+    opened.unwrap_or(Ok(None))
+}
+
+/// True for errors of the system, which moving the file aside would not mend.
+fn is_systems_fault(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    !matches!(error.kind(), InvalidData | UnexpectedEof)
+}
+
+fn read_all(database: &Database) -> Result<Saved, redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(LEASES)?;
+    transaction.open_table(ADMIN)?;
+    transaction.commit()?;
+    let (transaction, mut saved) = (database.begin_read()?, Saved::default());
+    for entry in transaction.open_table(LEASES)?.iter()? {
+        let (key, lease) = entry?;
+        saved.leases.push((key.value(), lease.value().to_vec()));
+    }
+    for entry in transaction.open_table(ADMIN)?.iter()? {
+        let (node, admin) = entry?;
+        if let Ok(admin) = postcard::from_bytes(admin.value()) {
+            saved.admin.push((node.value().to_owned(), admin));
+        }
+    }
+    Ok(saved)
+}
+
+/// Renames a file to a name that is free.
+fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let free = (1..).map(|n| PathBuf::from(format!("{}.damaged-{n}", path.display()))).find(|p| !p.exists());
+    // There is always a number that nobody has used.
+    let aside = free.unwrap_or_else(|| path.with_extension("damaged"));
+    std::fs::rename(path, &aside).map_err(|source| unusable(path, source))?;
+    Ok(aside)
+}
+
+fn unusable(path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::Unusable { path: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::SavedFlow;
+
+    fn lease(call_id: &[u8]) -> SavedLease<'_> {
+        let address = "127.0.0.11:5060".parse().unwrap();
+        SavedLease {
+            call_id,
+            caller: b"",
+            called: b"",
+            node: "ast-1",
+            pool: "inbound",
+            from: SavedFlow { listener: 1, is_tcp: false, remote: address },
+            caller_tag: 0,
+            node_listener: 1,
+            node_is_tcp: false,
+            node_address: address,
+            attempt: 0,
+            transaction: 0,
+            opened: 0,
+            answered: None,
+            deadline: 0,
+            session: None,
+        }
+    }
+
+    fn keys(saved: &Saved) -> Vec<u128> {
+        saved.leases.iter().map(|(key, _)| *key).collect()
+    }
+
+    #[test]
+    fn leases_and_operators_words_are_there_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = Embedded::open(folder.path()).unwrap();
+        assert!(opened.saved.leases.is_empty() && opened.moved_aside.is_empty());
+        for key in 0..100u128 {
+            opened.store.lease(key, Some(&lease(b"call")));
+        }
+        (0..98).for_each(|key| opened.store.lease(key, None));
+        let word = SavedAdmin { state: "draining".to_owned(), since: 5 };
+        opened.store.admin("ast-1", Some(&word)).unwrap();
+        opened.store.admin("ast-2", Some(&word)).unwrap();
+        opened.store.admin("ast-2", None).unwrap();
+        drop(opened);
+        let saved = Embedded::open(folder.path()).unwrap().saved;
+        assert_eq!(keys(&saved), [98, 99]);
+        assert_eq!(SavedLease::read(&saved.leases[0].1), Some(lease(b"call")));
+        assert_eq!(saved.admin, [("ast-1".to_owned(), word)]);
+    }
+
+    #[test]
+    fn what_the_writer_had_not_committed_is_read_from_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        let opened = Embedded::open(folder.path()).unwrap();
+        opened.store.lease(1, Some(&lease(b"one")));
+        opened.store.flush().unwrap();
+        let _reading = opened.store.shared.reading.lock();
+        opened.store.lease(2, Some(&lease(b"two")));
+        opened.store.lease(1, None);
+        for name in [DATABASE, JOURNAL] {
+            std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+        }
+        drop(_reading);
+        assert_eq!(keys(&Embedded::open(copy.path()).unwrap().saved), [2]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_moved_aside_and_the_store_opens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(DATABASE);
+        let opened = Embedded::open(folder.path()).unwrap();
+        opened.store.lease(1, Some(&lease(b"one")));
+        drop(opened);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let length = bytes.len();
+        bytes[..length / 2].fill(0x5a);
+        std::fs::write(&path, &bytes).unwrap();
+        for garbage in [bytes, b"not a database at all".to_vec()] {
+            std::fs::write(&path, garbage).unwrap();
+            let opened = Embedded::open(folder.path()).unwrap();
+            assert!(opened.saved.leases.is_empty());
+            assert!(opened.moved_aside.iter().any(|p| p.exists()), "{:?}", opened.moved_aside);
+        }
+    }
+
+    #[test]
+    fn a_second_process_is_told_that_the_store_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = Embedded::open(folder.path()).unwrap();
+        assert!(matches!(Embedded::open(folder.path()), Err(StoreError::InUse(_))));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"x").unwrap();
+        let Err(error) = Embedded::open(&file.join("state")) else { panic!("opened") };
+        assert!(error.to_string().contains("state"), "{error}");
+    }
+}

@@ -1,0 +1,305 @@
+//! A ring of records in a memory-mapped file: what was written is there after `kill -9`, and writing waits for nothing.
+//!
+//! Many threads append, one reads. A record counts once its first word carries its own position, which is written
+//! last; a process that dies half-way leaves a record that is not there. The kernel writes the pages to disk in its own
+//! time, so the death of the machine may cost the last moments, which the reader's commits bound.
+
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::MmapRaw;
+
+/// Octets of the ring: a minute of the busiest farm, in case the reader stalls.
+pub const CAPACITY: u64 = 16 << 20;
+
+const PAGE: u64 = 4_096;
+const MAGIC: u64 = u64::from_le_bytes(*b"cbjrnl01");
+
+/// Words of the first page.
+const MAGIC_AT: usize = 0;
+const EPOCH_AT: usize = 1;
+const TAIL_AT: usize = 2;
+
+/// A record's head: its mark, then length and checksum.
+const HEAD: u64 = 16;
+
+/// A journal that is open.
+#[derive(Debug)]
+pub struct Journal {
+    map: MmapRaw,
+    capacity: u64,
+    /// Where the next record goes.
+    head: AtomicU64,
+    /// Marks of other runs do not count.
+    epoch: u64,
+}
+
+/// There is no room: the reader does not keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalFull;
+
+impl Journal {
+    /// Opens a journal, making it where there is none, and hands out the records that the last run left unread.
+    pub fn open(path: &Path, each: impl FnMut(&[u8])) -> io::Result<Self> {
+        Self::open_sized(path, CAPACITY, each)
+    }
+
+    fn open_sized(path: &Path, capacity: u64, each: impl FnMut(&[u8])) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        if !is_whole(&mut file, capacity)? {
+            make(&mut file, capacity)?;
+        }
+        let map = MmapRaw::map_raw(&file)?;
+        let mut journal = Journal { map, capacity, head: AtomicU64::new(0), epoch: 0 };
+        journal.epoch = journal.word(EPOCH_AT).load(Ordering::Relaxed);
+        journal.read(each);
+        // What this run writes cannot be mistaken for what an earlier one left behind.
+        journal.epoch = journal.epoch.wrapping_add(1);
+        journal.word(EPOCH_AT).store(journal.epoch, Ordering::Relaxed);
+        let tail = journal.word(TAIL_AT).load(Ordering::Relaxed);
+        journal.head.store(tail, Ordering::Relaxed);
+        Ok(journal)
+    }
+
+    /// Appends a record.
+    pub fn append(&self, record: &[u8]) -> Result<(), JournalFull> {
+        let need = HEAD + (record.len() as u64).next_multiple_of(8);
+        let at = self.reserve(need)?;
+        // SAFETY: `reserve` gave the octets at..at+need of the ring to this call alone, in one piece, and the reader does
+        // not look at them before their mark is stored below.
+        unsafe {
+            let place = self.at(at);
+            place.add(8).cast::<u32>().write(record.len() as u32);
+            place.add(12).cast::<u32>().write(checksum(record));
+            std::ptr::copy_nonoverlapping(record.as_ptr(), place.add(HEAD as usize), record.len());
+        }
+        self.mark_at(at).store(self.mark(at), Ordering::Release);
+        Ok(())
+    }
+
+    /// Hands every record that is there to `each`, in order, and frees its room. To be called by one thread at a time.
+    pub fn read(&self, mut each: impl FnMut(&[u8])) {
+        let mut tail = self.word(TAIL_AT).load(Ordering::Relaxed);
+        while let Some((length, next)) = self.record_at(tail) {
+            if let Some(length) = length {
+                // SAFETY: the mark says that the record is whole, and its octets are not written again before the
+                // tail has passed them, which this thread alone moves.
+                let record = unsafe { std::slice::from_raw_parts(self.at(tail).add(HEAD as usize), length) };
+                each(record);
+            }
+            tail = next;
+            self.word(TAIL_AT).store(tail, Ordering::Release);
+        }
+    }
+
+    /// Gives `need` octets in one piece to the caller; what is left before the end of the ring is passed over.
+    fn reserve(&self, need: u64) -> Result<u64, JournalFull> {
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            let left = self.capacity - head % self.capacity;
+            let skip = if left < need { left } else { 0 };
+            let tail = self.word(TAIL_AT).load(Ordering::Acquire);
+            if head + skip + need - tail > self.capacity {
+                return Err(JournalFull);
+            }
+            match self.head.compare_exchange_weak(head, head + skip + need, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    if skip > 0 {
+                        self.fill(head);
+                    }
+                    return Ok(head + skip);
+                }
+                Err(other) => head = other,
+            }
+        }
+    }
+
+    /// Marks the rest of the ring as passed over.
+    fn fill(&self, at: u64) {
+        // SAFETY: these octets were reserved for the caller alone; every reservation is a multiple of 8 and at least a
+        // mark fits. The length word is only written where it fits.
+        if self.capacity - at % self.capacity >= HEAD {
+            unsafe { self.at(at).add(8).cast::<u32>().write(FILLER) };
+        }
+        self.mark_at(at).store(self.mark(at), Ordering::Release);
+    }
+
+    /// The record at a position: its length (none for a filler) and where the next one is.
+    fn record_at(&self, at: u64) -> Option<(Option<usize>, u64)> {
+        if self.mark_at(at).load(Ordering::Acquire) != self.mark(at) {
+            return None;
+        }
+        let left = self.capacity - at % self.capacity;
+        if left < HEAD {
+            return Some((None, at + left));
+        }
+        // SAFETY: the mark says that the head was written before it.
+        let (length, said) =
+            unsafe { (self.at(at).add(8).cast::<u32>().read(), self.at(at).add(12).cast::<u32>().read()) };
+        if length == FILLER {
+            return Some((None, at + left));
+        }
+        let whole = HEAD + u64::from(length).next_multiple_of(8);
+        if whole > left {
+            return None;
+        }
+        // SAFETY: as in `read`; the length was checked against the end of the ring.
+        let record = unsafe { std::slice::from_raw_parts(self.at(at).add(HEAD as usize), length as usize) };
+        (checksum(record) == said).then_some((Some(length as usize), at + whole))
+    }
+
+    /// The mark of a whole record, made of its position and the epoch of the run. Never zero.
+    fn mark(&self, at: u64) -> u64 {
+        let mixed = (at ^ self.epoch.rotate_right(16)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed ^ (mixed >> 29)) | 1
+    }
+
+    fn at(&self, position: u64) -> *mut u8 {
+        let offset = PAGE + position % self.capacity;
+        // SAFETY: the map has a page and `capacity` octets behind it.
+        unsafe { self.map.as_mut_ptr().add(offset as usize) }
+    }
+
+    fn mark_at(&self, position: u64) -> &AtomicU64 {
+        debug_assert!(position.is_multiple_of(8));
+        // SAFETY: positions are multiples of 8, the map is page-aligned, and the word lies inside it.
+        unsafe { AtomicU64::from_ptr(self.at(position).cast()) }
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        // SAFETY: the first page is part of the map, page-aligned, and only used through these words.
+        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(index)) }
+    }
+}
+
+/// Length that stands for a filler.
+const FILLER: u32 = u32::MAX;
+
+fn is_whole(file: &mut File, capacity: u64) -> io::Result<bool> {
+    if file.metadata()?.len() != PAGE + capacity {
+        return Ok(false);
+    }
+    let mut magic = [0; 8];
+    file.seek(SeekFrom::Start(MAGIC_AT as u64))?;
+    file.read_exact(&mut magic)?;
+    Ok(u64::from_le_bytes(magic) == MAGIC)
+}
+
+/// Writes the file out in full, so that its blocks are there: a disk that fills up later does no harm.
+fn make(file: &mut File, capacity: u64) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    let zeros = vec![0u8; 1 << 16];
+    let mut left = PAGE + capacity;
+    while left > 0 {
+        let part = left.min(zeros.len() as u64);
+        file.write_all(&zeros[..part as usize])?;
+        left -= part;
+    }
+    file.seek(SeekFrom::Start(MAGIC_AT as u64))?;
+    file.write_all(&MAGIC.to_le_bytes())?;
+    file.sync_all()
+}
+
+/// FNV-1a: enough to tell a torn record from a whole one.
+fn checksum(record: &[u8]) -> u32 {
+    record.iter().fold(0x811c_9dc5, |hash, octet| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small(path: &Path, each: impl FnMut(&[u8])) -> Journal {
+        Journal::open_sized(path, 1_024, each).unwrap()
+    }
+
+    fn drain(journal: &Journal) -> Vec<Vec<u8>> {
+        let mut seen = Vec::new();
+        journal.read(|record| seen.push(record.to_vec()));
+        seen
+    }
+
+    #[test]
+    fn records_come_out_once_in_order_over_many_turns_of_the_ring() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = small(&folder.path().join("j"), |_| panic!("new"));
+        for turn in 0..500u32 {
+            let records: Vec<Vec<u8>> = (0..turn % 7).map(|n| vec![turn as u8; (n * 13 % 90) as usize]).collect();
+            for record in &records {
+                journal.append(record).unwrap();
+            }
+            assert_eq!(drain(&journal), records, "turn {turn}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_is_there_after_a_restart_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        for run in 0..20u8 {
+            let mut left = Vec::new();
+            let journal = small(&path, |record| left.push(record.to_vec()));
+            let expected: Vec<Vec<u8>> = if run == 0 { vec![] } else { vec![vec![run - 1; 100], vec![run - 1; 3]] };
+            assert_eq!(left, expected);
+            journal.append(&[run; 50]).unwrap();
+            assert_eq!(drain(&journal), [vec![run; 50]]);
+            journal.append(&[run; 100]).unwrap();
+            journal.append(&[run; 3]).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_ring_says_so_and_goes_on_when_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = small(&folder.path().join("j"), |_| ());
+        let written = (0..100).take_while(|_| journal.append(&[1; 40]).is_ok()).count();
+        assert!((10..20).contains(&written), "{written}");
+        assert_eq!(drain(&journal).len(), written);
+        journal.append(&[2; 40]).unwrap();
+        assert_eq!(drain(&journal), [vec![2; 40]]);
+    }
+
+    #[test]
+    fn a_damaged_record_ends_the_reading_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let journal = small(&path, |_| ());
+        journal.append(b"first").unwrap();
+        journal.append(b"second").unwrap();
+        drop(journal);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(6).position(|w| w == b"second").unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let mut left = Vec::new();
+        let journal = small(&path, |record| left.push(record.to_vec()));
+        assert_eq!(left, [b"first".to_vec()]);
+        journal.append(b"third").unwrap();
+        assert_eq!(drain(&journal), [b"third".to_vec()]);
+    }
+
+    #[test]
+    fn many_threads_append_without_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&folder.path().join("j"), |_| ()).unwrap();
+        let mut seen = 0;
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..4u8)
+                .map(|writer| {
+                    let journal = &journal;
+                    scope.spawn(move || (0..5_000).for_each(|_| journal.append(&[writer; 77]).unwrap()))
+                })
+                .collect();
+            while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                journal.read(|record| seen += usize::from(record.len() == 77));
+            }
+        });
+        journal.read(|_| seen += 1);
+        assert_eq!(seen, 20_000);
+    }
+}

@@ -1,0 +1,11 @@
+//! What survives a restart: leases and operators' words.
+//!
+//! [`contract`] says what is kept. [`embedded`] keeps it in a folder of the machine: a database file for what must be on disk
+//! before it is acknowledged, and in front of it a [`journal`] in shared memory for leases, which survives the death
+//! of the process at the price of a memory copy.
+
+pub mod contract;
+pub mod embedded;
+pub mod journal;
+
+pub use contract::{Saved, SavedAdmin, SavedLease, Store, StoreError};

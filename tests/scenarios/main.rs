@@ -1,0 +1,12 @@
+//! The proxy core in virtual time: a message goes in, exactly these messages come out, and nothing more.
+
+#![allow(clippy::unwrap_used)]
+
+mod calls;
+mod cancel;
+mod dialogs;
+mod failover;
+#[allow(dead_code)]
+mod harness;
+mod refusals;
+mod torture;
