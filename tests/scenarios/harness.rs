@@ -549,7 +549,7 @@ impl Bunch {
             0 | 1 => self.call(edge),
             2..=4 => self.answer(edge, what, whom),
             5 => self.repeat(edge, whom),
-            6 => self.with_caller(edge, whom, |caller| caller.cancel()),
+            6 => self.with_caller(edge, whom, Caller::cancel),
             7 => self.in_dialog(edge, whom, "BYE"),
             8 => self.in_dialog(edge, whom, "INFO"),
             9 => edge.advance(Duration::from_millis(u64::from(whom) * 20)),
