@@ -120,6 +120,7 @@ impl Barred {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Candidates {
     list: [Option<Candidate>; CANDIDATES_MAX],
+    len: u8,
     /// Nodes in the pool, listed or not.
     pub total: u32,
 }
@@ -127,13 +128,14 @@ pub struct Candidates {
 impl Candidates {
     /// None yet, of a pool of so many nodes.
     pub fn of_pool(total: u32) -> Self {
-        Candidates { list: [None; CANDIDATES_MAX], total }
+        Candidates { list: [None; CANDIDATES_MAX], len: 0, total }
     }
 
     /// Adds one while there is room.
     pub fn push(&mut self, candidate: Candidate) {
-        if let Some(place) = self.list.iter_mut().find(|place| place.is_none()) {
+        if let Some(place) = self.list.get_mut(usize::from(self.len)) {
             *place = Some(candidate);
+            self.len += 1;
         }
     }
 

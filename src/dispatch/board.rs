@@ -505,9 +505,12 @@ impl Board {
     fn candidates(&self, pool: PoolId, chosen: Option<NodeId>, avoid: &[NodeId]) -> Candidates {
         let Some(state) = self.pool(pool) else { return Candidates::default() };
         let mut list = Candidates::of_pool(state.plan.members.len() as u32);
-        let parts = state.plan.members.iter();
-        let own = parts.clone().find(|part| Some(part.node) == chosen).into_iter();
-        for part in own.chain(parts.filter(|part| Some(part.node) != chosen)).take(CANDIDATES_MAX) {
+        // Found by the node's own list of places: a pool may have a thousand members.
+        let places = chosen.and_then(|node| self.node(node)).map_or(&[][..], |node| &node.places);
+        let own = places.iter().find(|place| place.pool == pool).map(|place| place.member as usize);
+        let others = (0..state.plan.members.len()).filter(|member| Some(*member) != own);
+        for member in own.into_iter().chain(others).take(CANDIDATES_MAX) {
+            let part = &state.plan.members[member];
             let Some(node) = self.node(part.node) else { continue };
             let tried = avoid.contains(&part.node).then_some(Barred::Tried);
             list.push(Candidate {
