@@ -25,6 +25,8 @@ pub struct Keys {
     pub flow: Key,
     /// Call-IDs and branches of probes.
     pub probe: Key,
+    /// Nonces of challenges.
+    pub nonce: Key,
 }
 
 /// A 128-bit key. It is never printed.
@@ -54,6 +56,7 @@ impl Keys {
             tag: key("tag"),
             flow: key("flow"),
             probe: key("probe"),
+            nonce: key("nonce"),
         }
     }
 }

@@ -18,6 +18,7 @@
 //! | `asterisk` | what a stock node needs to stand behind the edge | yes |
 //! | `config` | `dispatcher.yaml` | yes, but for `reload` |
 //! | `store` | what survives a restart | |
+//! | [`registrar`] | who is where: bindings, digest authentication | yes |
 //! | [`dispatch`] | the farm, the board of places, health, rules | yes |
 //! | `resolve` | names behind nodes (RFC 3263) | |
 //! | [`calls`] | leases | yes |
@@ -38,6 +39,7 @@ pub mod keys;
 pub mod metrics;
 pub mod moment;
 pub mod proxy;
+pub mod registrar;
 pub mod resolve;
 pub mod sip;
 pub mod store;

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The floors from the bottom. A module may use those on lower floors and itself.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["moment", "keys"],
     &["sip"],
     &["transport"],
     &["calls"],
+    &["registrar"],
     &["dispatch"],
     &["resolve", "store"],
     &["config"],
@@ -26,12 +27,13 @@ const FLOORS: [&[&str]; 13] = [
 
 /// Modules without sockets, clocks, locks, files, logs or random sources of their own, and the files in them that are
 /// allowed to be otherwise.
-const PURE: [(&str, &[&str]); 9] = [
+const PURE: [(&str, &[&str]); 10] = [
     ("moment", &[]),
     ("keys", &[]),
     ("sip", &[]),
     ("calls", &[]),
     ("dispatch", &[]),
+    ("registrar", &[]),
     ("config", &["reload.rs", "secret.rs"]),
     ("asterisk", &[]),
     ("proxy", &[]),

@@ -3,6 +3,8 @@
 /// A header field name, known in its long and its compact form alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderName {
+    /// `Authorization`
+    Authorization,
     /// `Call-ID`, `i`
     CallId,
     /// `Contact`, `m`
@@ -11,12 +13,18 @@ pub enum HeaderName {
     ContentLength,
     /// `CSeq`
     CSeq,
+    /// `Expires`
+    Expires,
     /// `From`, `f`
     From,
     /// `Max-Forwards`
     MaxForwards,
     /// `Min-SE` (RFC 4028)
     MinSe,
+    /// `Path` (RFC 3327)
+    Path,
+    /// `Proxy-Authorization`
+    ProxyAuthorization,
     /// `Proxy-Require`
     ProxyRequire,
     /// `Reason` (RFC 3326)
@@ -29,6 +37,8 @@ pub enum HeaderName {
     Route,
     /// `Session-Expires`, `x` (RFC 4028)
     SessionExpires,
+    /// `Supported`, `k`
+    Supported,
     /// `To`, `t`
     To,
     /// `Via`, `v`
@@ -45,6 +55,7 @@ impl HeaderName {
         match (name.len(), first | 0x20) {
             (1, b'f') => HeaderName::From,
             (1, b'i') => HeaderName::CallId,
+            (1, b'k') => HeaderName::Supported,
             (1, b'l') => HeaderName::ContentLength,
             (1, b'm') => HeaderName::Contact,
             (1, b't') => HeaderName::To,
@@ -53,18 +64,23 @@ impl HeaderName {
             (2, b't') if is(b"to") => HeaderName::To,
             (3, b'v') if is(b"via") => HeaderName::Via,
             (4, b'c') if is(b"cseq") => HeaderName::CSeq,
+            (4, b'p') if is(b"path") => HeaderName::Path,
             (4, b'f') if is(b"from") => HeaderName::From,
             (5, b'r') if is(b"route") => HeaderName::Route,
             (6, b'm') if is(b"min-se") => HeaderName::MinSe,
             (6, b'r') if is(b"reason") => HeaderName::Reason,
             (7, b'c') if is(b"call-id") => HeaderName::CallId,
             (7, b'c') if is(b"contact") => HeaderName::Contact,
+            (7, b'e') if is(b"expires") => HeaderName::Expires,
+            (9, b's') if is(b"supported") => HeaderName::Supported,
             (11, b'r') if is(b"retry-after") => HeaderName::RetryAfter,
             (12, b'm') if is(b"max-forwards") => HeaderName::MaxForwards,
             (12, b'r') if is(b"record-route") => HeaderName::RecordRoute,
+            (13, b'a') if is(b"authorization") => HeaderName::Authorization,
             (13, b'p') if is(b"proxy-require") => HeaderName::ProxyRequire,
             (14, b'c') if is(b"content-length") => HeaderName::ContentLength,
             (15, b's') if is(b"session-expires") => HeaderName::SessionExpires,
+            (19, b'p') if is(b"proxy-authorization") => HeaderName::ProxyAuthorization,
             _ => HeaderName::Other,
         }
     }

@@ -1,0 +1,160 @@
+//! The bindings of one shard, found by address of record.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use crate::moment::Moment;
+
+use super::aor::Aor;
+use super::binding::Binding;
+
+/// Bindings by address of record, with their ends in order.
+#[derive(Debug, Default)]
+pub struct Table {
+    held: HashMap<Aor, Vec<Binding>>,
+    /// When to look at an address of record again. An entry may be early: the binding was refreshed since.
+    ends: BinaryHeap<Reverse<(Moment, Aor)>>,
+    count: usize,
+}
+
+impl Table {
+    /// All bindings of an address of record, some of which may have run out.
+    pub fn find(&self, aor: &[u8]) -> &[Binding] {
+        self.held.get(aor).map_or(&[], Vec::as_slice)
+    }
+
+    /// Bindings in all.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Puts in what a plan made.
+    pub fn put(&mut self, aor: &Aor, bindings: Vec<Binding>) {
+        self.count += bindings.len();
+        self.count -= self.find(aor.as_bytes()).len();
+        if bindings.is_empty() {
+            self.held.remove(aor.as_bytes());
+            return;
+        }
+        let had_end = self.held.contains_key(aor.as_bytes());
+        let first_end = bindings.iter().map(|binding| binding.expires).min();
+        let earlier = self.find(aor.as_bytes()).iter().map(|binding| binding.expires).min();
+        // One entry for each is enough, unless it would come too late.
+        if let Some(end) = first_end
+            && (!had_end || earlier.is_none_or(|earlier| end < earlier))
+        {
+            self.ends.push(Reverse((end, aor.clone())));
+        }
+        self.held.insert(aor.clone(), bindings);
+    }
+
+    /// Takes out what has run out, and says whose it was. At most so many addresses of record at a time, so that the end of a
+    /// hundred thousand registrations in one second holds nobody up.
+    pub fn expire(&mut self, now: Moment, most: usize, mut ended: impl FnMut(&Aor, Binding)) {
+        for _ in 0..most {
+            let Some(Reverse((end, _))) = self.ends.peek() else { return };
+            if *end > now {
+                return;
+            }
+            let Some(Reverse((_, aor))) = self.ends.pop() else { return };
+            let Some(bindings) = self.held.get_mut(aor.as_bytes()) else { continue };
+            let before = bindings.len();
+            for binding in bindings.extract_if(.., |binding| binding.expires <= now) {
+                ended(&aor, binding);
+            }
+            self.count -= before - bindings.len();
+            match bindings.iter().map(|binding| binding.expires).min() {
+                Some(next) => self.ends.push(Reverse((next, aor))),
+                None => drop(self.held.remove(aor.as_bytes())),
+            }
+        }
+    }
+
+    /// All addresses of record with what is held for them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Aor, &[Binding])> {
+        self.held.iter().map(|(aor, bindings)| (aor, bindings.as_slice()))
+    }
+
+    /// Takes away the bindings that came by a connection that is closed. They cannot be reached any more.
+    pub fn retain(&mut self, aor: &Aor, keep: impl Fn(&Binding) -> bool) -> usize {
+        let left: Vec<Binding> = self.find(aor.as_bytes()).iter().filter(|b| keep(b)).cloned().collect();
+        let gone = self.find(aor.as_bytes()).len() - left.len();
+        if gone > 0 {
+            self.put(aor, left);
+        }
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::flow::{Flow, ListenerId, Protocol};
+
+    fn at(secs: u64) -> Moment {
+        Moment::from_micros(secs * 1_000_000)
+    }
+
+    fn aor(user: &str) -> Aor {
+        Aor::from_user(user.as_bytes()).unwrap()
+    }
+
+    fn binding(contact: &str, until: u64) -> Binding {
+        let remote = "127.0.0.31:5060".parse().unwrap();
+        let flow = Flow { listener: ListenerId(1), protocol: Protocol::Udp, remote, connection: None };
+        Binding {
+            contact: contact.as_bytes().into(),
+            flow,
+            preference: 1_000,
+            expires: at(until),
+            updated: at(0),
+            call_id: 0,
+            cseq: 1,
+            instance: None,
+            reg_id: 0,
+            path: Box::default(),
+        }
+    }
+
+    #[test]
+    fn bindings_end_in_their_order_and_refreshed_ones_later() {
+        let mut table = Table::default();
+        table.put(&aor("1"), vec![binding("sip:a", 10), binding("sip:b", 30)]);
+        table.put(&aor("2"), vec![binding("sip:c", 20)]);
+        table.put(&aor("2"), vec![binding("sip:c", 40)]);
+        assert_eq!(table.len(), 3);
+        let mut ended = Vec::new();
+        for second in 0..=40 {
+            table.expire(at(second), 100, |aor, binding| {
+                ended.push((second, aor.to_string(), String::from_utf8_lossy(&binding.contact).into_owned()));
+            });
+        }
+        let expected = [(10, "1", "sip:a"), (30, "1", "sip:b"), (40, "2", "sip:c")];
+        assert_eq!(ended, expected.map(|(second, aor, contact)| (second, aor.to_owned(), contact.to_owned())));
+        assert!(table.is_empty() && table.held.is_empty() && table.ends.is_empty());
+    }
+
+    #[test]
+    fn refreshing_for_years_leaves_one_end_each() {
+        let mut table = Table::default();
+        for second in 0..100_000 {
+            table.put(&aor("1"), vec![binding("sip:a", second + 300)]);
+            table.expire(at(second), 10, |_, _| panic!("it was refreshed"));
+        }
+        assert!(table.ends.len() <= 2, "{}", table.ends.len());
+    }
+
+    #[test]
+    fn many_ends_at_once_are_taken_in_portions() {
+        let mut table = Table::default();
+        (0..1_000).for_each(|n| table.put(&aor(&n.to_string()), vec![binding("sip:a", 5)]));
+        let mut ended = 0;
+        table.expire(at(5), 100, |_, _| ended += 1);
+        assert_eq!((ended, table.len()), (100, 900));
+    }
+}
