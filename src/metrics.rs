@@ -17,10 +17,12 @@ use prometheus::{
 };
 
 use crate::calls::NodeId;
-use crate::calls::history::EndCause;
+use crate::calls::history::{Choice, EndCause};
 use crate::calls::tries::Cause;
 use crate::dispatch::Farm;
+use crate::dispatch::node::Kind;
 use crate::proxy::Event;
+use crate::registrar::register::Changes;
 
 /// Buckets for what callers wait for: from an instant to a ring time-out.
 const WAIT_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 180.0];
@@ -52,6 +54,12 @@ pub struct Metrics {
     adopted: IntCounter,
     resent: IntCounter,
     late: IntCounterVec,
+    registered: IntCounterVec,
+    /// Bindings that ended, by cause.
+    pub bindings_ended: IntCounterVec,
+    /// Times that registrations were brought to disk.
+    pub registration_commits: IntCounter,
+    agent_calls: IntCounter,
     ringing_after: Histogram,
     answered_after: Histogram,
     talked: Histogram,
@@ -74,6 +82,8 @@ pub struct Scrape {
     pub leases: IntGaugeVec,
     /// Leases that the edge may hold.
     pub leases_max: IntGauge,
+    /// Registered phones.
+    pub bindings: IntGauge,
     /// TCP connections.
     pub connections: IntGauge,
     /// Changes of leases given to the store.
@@ -180,6 +190,11 @@ impl Metrics {
             adopted: made.counter("calls_adopted_total", "Calls that were found inside their dialog."),
             resent: made.counter("resends_total", "Messages that the edge sent again on its own account."),
             late: made.counters("late_answers_total", "2xx of nodes that had been given up.", &["outcome"]),
+            registered: made.counters("registrations_total", "Bindings granted.", &["outcome"]),
+            bindings_ended: made.counters("bindings_ended_total", "Bindings that ended, by cause.", &["cause"]),
+            registration_commits: made
+                .counter("registration_commits_total", "Times that registrations were brought to disk."),
+            agent_calls: made.counter("agent_calls_total", "Times that a call was offered to an agent's phone."),
             ringing_after: made.histogram(
                 "post_dial_delay_seconds",
                 "From the INVITE to the first ringing or progress.",
@@ -217,6 +232,12 @@ impl Metrics {
         for result in ["ok", "failed", "unchanged"] {
             self.reloads.with_label_values(&[result]);
         }
+        for outcome in ["added", "refreshed"] {
+            self.registered.with_label_values(&[outcome]);
+        }
+        for cause in ["removed", "displaced", "expired"] {
+            self.bindings_ended.with_label_values(&[cause]);
+        }
         for outcome in ["forwarded", "ended"] {
             self.late.with_label_values(&[outcome]);
         }
@@ -229,7 +250,9 @@ impl Metrics {
         let len = farm.nodes.len().max(old.len());
         let mut list: Vec<Option<Arc<NodeMetrics>>> = Vec::with_capacity(len);
         for id in 0..len as u32 {
-            let name = farm.node(NodeId(id)).map(|node| Arc::clone(&node.name)).or_else(|| keep(NodeId(id)));
+            // All agents together are no node.
+            let node = farm.node(NodeId(id)).filter(|node| node.kind != Kind::Agents);
+            let name = node.map(|node| Arc::clone(&node.name)).or_else(|| keep(NodeId(id)));
             let had = old.get(id as usize).and_then(Option::as_ref);
             list.push(match (name, had) {
                 (Some(_), Some(had)) => Some(Arc::clone(had)),
@@ -272,6 +295,7 @@ impl Metrics {
                     let class = usize::from((code / 100).clamp(2, 6)) - 2;
                     node(id).inspect(|node| node.answers[class].inc());
                 }
+                Event::CallLeased { choice: Choice::Location, .. } => self.agent_calls.inc(),
                 Event::CallLeased { node: id, .. } => {
                     node(id).inspect(|node| node.leased.inc());
                 }
@@ -291,10 +315,22 @@ impl Metrics {
                     self.ended.with_label_values(&[cause.as_str()]).inc();
                     talked.inspect(|talked: &Duration| self.talked.observe(talked.as_secs_f64()));
                 }
+                Event::Registered(changes) => self.count_registration(changes),
                 Event::Resent => self.resent.inc(),
                 // The prober counts what it makes of these.
                 Event::Health { .. } => {}
             }
+        }
+    }
+
+    fn count_registration(&self, changes: Changes) {
+        let outcomes = [("added", changes.added), ("refreshed", changes.refreshed)];
+        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
+            self.registered.with_label_values(&[outcome]).inc_by(count as u64);
+        }
+        let causes = [("removed", changes.removed), ("displaced", changes.displaced)];
+        for (cause, count) in causes.into_iter().filter(|(_, count)| *count > 0) {
+            self.bindings_ended.with_label_values(&[cause]).inc_by(count as u64);
         }
     }
 
@@ -383,6 +419,7 @@ impl Scrape {
         Scrape {
             leases: made.gauges("leases", "Calls that take a place on a node, by phase.", &["phase"]),
             leases_max: made.gauge("leases_max", "Leases that the edge may hold, remembered ones included."),
+            bindings: made.gauge("bindings", "Registered phones."),
             connections: made.gauge("tcp_connections", "TCP connections that are open."),
             store_changes: made.counter("store_lease_changes_total", "Changes of leases given to the store."),
             store_lost: made.counter("store_lease_changes_lost_total", "Changes of leases that the store lost."),

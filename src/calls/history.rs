@@ -58,6 +58,8 @@ pub enum Choice {
     Affinity,
     /// No node looks alive: the least suspicious one.
     Panic,
+    /// Where the agent's phones are.
+    Location,
 }
 
 impl Choice {
@@ -71,6 +73,7 @@ impl Choice {
             Choice::Sticky => "sticky",
             Choice::Affinity => "affinity",
             Choice::Panic => "panic",
+            Choice::Location => "location",
         }
     }
 }

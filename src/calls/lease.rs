@@ -177,6 +177,21 @@ pub struct Invite {
     pub resend: Option<Resend>,
     /// What the pool's hash or stickiness goes by.
     pub sticky: Option<u64>,
+    /// The agent who is calling, if one is.
+    pub agent: Option<Box<[u8]>>,
+    /// For a call to an agent: where his phones are, the most wanted first (RFC 3261 section 16.5).
+    pub contacts: Box<[Contact]>,
+}
+
+/// One phone that a call may be offered to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// The way to it.
+    pub way: Way,
+    /// The Request-URI that it wants.
+    pub uri: Box<[u8]>,
+    /// Routes to be put on the request (RFC 3327); empty for none.
+    pub routes: Box<[u8]>,
 }
 
 /// That an INVITE was taken back.

@@ -13,9 +13,11 @@ use crate::dispatch::farm::{Farm, Listener, Pool, SecurityPolicy};
 use crate::dispatch::node::{Kind, Node, NodeLive, NodeUri};
 use crate::dispatch::rules::{Action, From, Pattern, Rule, Sources};
 use crate::keys::Keys;
+use crate::registrar::users::Users;
+use crate::registrar::{Aor, Authority, Service};
 use crate::transport::flow::{ListenerId, Protocol, Target};
 
-use super::checked::{Config, ListenConfig, PoolConfig, RouteAction, RouteConfig, RouteFrom};
+use super::checked::{AGENTS, Config, ListenConfig, PoolConfig, RouteAction, RouteConfig, RouteFrom};
 
 /// Numbers of names, given once and kept.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +91,7 @@ pub fn build(inputs: &Inputs<'_>, names: &mut Names) -> Built {
             stranger_rate: config.limits.stranger_rate.div_ceil(inputs.workers.max(1)),
             ..config.security.clone()
         },
+        registrar: registrar(config, names),
         listeners,
         nodes,
         pools,
@@ -144,6 +147,9 @@ fn nodes(inputs: &Inputs<'_>, names: &mut Names, listeners: &[Listener]) -> Vec<
     for gateway in &config.gateways {
         put(make(&gateway.name, Kind::Gateway, gateway.uri.as_ref(), gateway.max_calls));
     }
+    if config.registrar.is_some() {
+        put(make(AGENTS, Kind::Agents, None, None));
+    }
     // Whoever is no longer configured stays known until the last of its calls has ended.
     let is_there = |id: NodeId| names.nodes.iter().any(|(name, number)| *number == id.0 && is_configured(config, name));
     let gone = inputs.previous.into_iter().flat_map(|farm| farm.nodes.iter().flatten());
@@ -153,7 +159,31 @@ fn nodes(inputs: &Inputs<'_>, names: &mut Names, listeners: &[Listener]) -> Vec<
     list
 }
 
+/// The service as it is configured, with the number that calls to agents are counted under.
+fn registrar(config: &Config, names: &mut Names) -> Option<Arc<Service>> {
+    let registrar = config.registrar.as_ref()?;
+    let authority = registrar.auth.as_ref().map(|auth| Authority {
+        realm: auth.realm.as_str().into(),
+        algorithms: auth.algorithms.clone(),
+        users: Users::new(
+            auth.users
+                .iter()
+                .filter_map(|user| Aor::from_user(user.name.as_bytes()).map(|aor| (aor, user.secrets.clone()))),
+        ),
+    });
+    Some(Arc::new(Service {
+        authority,
+        terms: registrar.terms.clone(),
+        not_registered: registrar.not_registered,
+        domain: config.domain().as_bytes().into(),
+        agents: names.node(AGENTS),
+    }))
+}
+
 fn is_configured(config: &Config, name: &str) -> bool {
+    if name == AGENTS {
+        return config.registrar.is_some();
+    }
     config.nodes.iter().any(|node| node.name == name) || config.gateways.iter().any(|gateway| gateway.name == name)
 }
 
@@ -211,6 +241,7 @@ fn sources(inputs: &Inputs<'_>, names: &mut Names, nodes: &[Option<Arc<Node>>]) 
             match node.kind {
                 Kind::Node => sources.add_node(node.id, *target),
                 Kind::Gateway => sources.add_target(node.id, *target),
+                Kind::Agents => {}
             }
         }
     }
@@ -234,6 +265,7 @@ fn rule(route: &RouteConfig, position: usize, names: &mut Names) -> Rule {
         from: match &route.from {
             RouteFrom::Gateways => From::Gateways,
             RouteFrom::Nodes => From::Nodes,
+            RouteFrom::Agents => From::Agents,
             RouteFrom::Anyone => From::Anyone,
             RouteFrom::Named(name) => From::Named(names.node(name)),
         },

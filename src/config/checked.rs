@@ -14,6 +14,9 @@ use crate::dispatch::board::Algorithm;
 use crate::dispatch::farm::{CallPolicy, Generation, KeyedBy, SecurityPolicy};
 use crate::dispatch::health::HealthPolicy;
 use crate::dispatch::node::{NodeUri, Weight};
+use crate::registrar::Terms;
+use crate::registrar::digest::Algorithm as DigestAlgorithm;
+use crate::registrar::users::Secrets;
 use crate::sip::Method;
 use crate::transport::flow::Protocol;
 
@@ -57,6 +60,8 @@ pub struct Config {
     pub security: SecurityPolicy,
     /// The bounds.
     pub limits: Limits,
+    /// The registrar, if there is one.
+    pub registrar: Option<RegistrarConfig>,
     /// How names are looked up.
     pub dns: DnsConfig,
     /// How long a stopping edge waits for its calls.
@@ -198,6 +203,8 @@ pub enum RouteAction {
 /// Bounds that keep the edge within its memory, whatever arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Registered phones at once.
+    pub bindings: u32,
     /// Calls at once.
     pub calls: u32,
     /// Octets of a message.
@@ -221,6 +228,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            bindings: 100_000,
             calls: 200_000,
             message_bytes: 65_535,
             connections: 4_000,
@@ -333,10 +341,50 @@ impl LogFormat {
     }
 }
 
+/// The registrar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistrarConfig {
+    /// Who has to prove what; none lets everybody register under any name.
+    pub auth: Option<AuthConfig>,
+    /// How long registrations last.
+    pub terms: Terms,
+    /// Answer to a call for a user who is registered nowhere.
+    pub not_registered: u16,
+}
+
+/// What users prove themselves by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuthConfig {
+    /// The realm.
+    pub realm: String,
+    /// What is offered, in this order; at least one.
+    pub algorithms: Vec<DigestAlgorithm>,
+    /// The users, by name.
+    pub users: Vec<UserConfig>,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserConfig {
+    /// His name.
+    pub name: String,
+    /// What proves that it is him.
+    pub secrets: Secrets,
+}
+
+/// The name that all calls to agents are counted under.
+pub const AGENTS: &str = "agents";
+
 /// Name of the pool that all gateways with a URI make up.
 pub const GATEWAY_POOL: &str = "gateways";
 
 impl Config {
+    /// The farm's name: the first of its domains, else where it listens.
+    pub fn domain(&self) -> &str {
+        let listener = || self.listen.first().map_or("", |listener| &listener.sent_by);
+        self.edge.domains.first().map_or_else(listener, String::as_str)
+    }
+
     /// A hash of what the configuration means: comments, the order of keys and defaults that are spelled out do not
     /// change it.
     pub fn generation(&self) -> Generation {

@@ -46,11 +46,12 @@ impl fmt::Display for Change {
 
 /// Settings that an edge reads only when it starts: its files are open, its tables made and its threads run. The secret
 /// is among them since with another one no call that is up would be known by its route tokens.
-const AFTER_RESTART: [&str; 9] = [
+const AFTER_RESTART: [&str; 10] = [
     "edge.state_dir",
     "edge.secret",
     "edge.workers",
     "store",
+    "limits.bindings",
     "limits.calls",
     "limits.explain",
     "api.listen",

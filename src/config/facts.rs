@@ -6,8 +6,11 @@ use sha2::{Digest, Sha256};
 use crate::calls::tries::FailoverPolicy;
 use crate::dispatch::farm::Generation;
 use crate::dispatch::health::HealthPolicy;
+use crate::registrar::Terms;
 
-use super::checked::{Config, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RouteAction, RouteConfig, Secret};
+use super::checked::{
+    AuthConfig, Config, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RouteAction, RouteConfig, Secret,
+};
 use super::codes::{show_codes, show_rule};
 use super::keys::show_key;
 use super::numbers::show_time;
@@ -26,6 +29,7 @@ pub fn settings(config: &Config) -> Vec<Fact> {
     facts.extend(failover(&config.calls.failover));
     facts.extend(calls(config));
     facts.extend(limits(config));
+    facts.extend(registrar(config));
     facts.extend(rest(config));
     facts
 }
@@ -83,6 +87,7 @@ fn calls(config: &Config) -> Vec<Fact> {
 fn limits(config: &Config) -> Vec<Fact> {
     let limits = &config.limits;
     vec![
+        ("limits.bindings", limits.bindings.to_string()),
         ("limits.calls", limits.calls.to_string()),
         ("limits.message_bytes", limits.message_bytes.to_string()),
         ("limits.connections", limits.connections.to_string()),
@@ -93,6 +98,42 @@ fn limits(config: &Config) -> Vec<Fact> {
         ("limits.idle_timeout", show_time(limits.idle_timeout)),
         ("limits.stranger_rate", limits.stranger_rate.to_string()),
     ]
+}
+
+fn registrar(config: &Config) -> Vec<Fact> {
+    let registrar = config.registrar.as_ref();
+    let auth = registrar.and_then(|registrar| registrar.auth.as_ref());
+    let word = match (registrar, auth) {
+        (None, _) => "off",
+        (Some(_), None) => "none",
+        (Some(_), Some(_)) => "digest",
+    };
+    let terms = registrar.map(|registrar| &registrar.terms);
+    let span = |pick: fn(&Terms) -> std::time::Duration| or_none(terms.map(|terms| show_time(pick(terms))));
+    vec![
+        ("registrar.auth", word.to_owned()),
+        ("registrar.realm", or_none(auth.map(|auth| auth.realm.clone()))),
+        ("registrar.algorithms", list(auth.iter().flat_map(|auth| auth.algorithms.iter().map(|a| a.as_str())))),
+        ("registrar.users", or_none(auth.map(users))),
+        ("registrar.min_expires", span(|terms| terms.expires_min)),
+        ("registrar.default_expires", span(|terms| terms.expires_default)),
+        ("registrar.max_expires", span(|terms| terms.expires_max)),
+        ("registrar.max_contacts", or_none(terms.map(|terms| terms.contacts_max))),
+        ("registrar.not_registered", or_none(registrar.map(|registrar| registrar.not_registered))),
+    ]
+}
+
+/// How many there are, and a hash over all of them that tells no secret.
+fn users(auth: &AuthConfig) -> String {
+    let mut digest = Sha256::new().chain_update("cordboard users");
+    for user in &auth.users {
+        digest.update((user.name.len() as u64).to_be_bytes());
+        digest.update(&user.name);
+        digest.update(user.secrets.fingerprint());
+    }
+    let octets = digest.finalize();
+    let hash: String = octets[..4].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("{} ({hash})", auth.users.len())
 }
 
 fn rest(config: &Config) -> Vec<Fact> {

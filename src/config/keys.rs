@@ -92,6 +92,8 @@ pub enum RouteFrom {
     Gateways,
     /// Any node.
     Nodes,
+    /// Any registered user.
+    Agents,
     /// Everybody, strangers too.
     Anyone,
     /// The gateway or node of this name.
@@ -100,7 +102,7 @@ pub enum RouteFrom {
 
 impl RouteFrom {
     /// Words that mean groups, so no node and no gateway may have them as its name.
-    pub const GROUPS: [&'static str; 3] = ["gateways", "nodes", "anyone"];
+    pub const GROUPS: [&'static str; 4] = ["gateways", "nodes", "agents", "anyone"];
 }
 
 impl std::fmt::Display for RouteFrom {
@@ -108,6 +110,7 @@ impl std::fmt::Display for RouteFrom {
         f.write_str(match self {
             RouteFrom::Gateways => "gateways",
             RouteFrom::Nodes => "nodes",
+            RouteFrom::Agents => "agents",
             RouteFrom::Anyone => "anyone",
             RouteFrom::Named(name) => name,
         })
@@ -116,13 +119,14 @@ impl std::fmt::Display for RouteFrom {
 
 impl FromText for FromWord {
     fn legal() -> Cow<'static, str> {
-        "gateways, nodes, anyone or the name of a gateway or node".into()
+        "gateways, nodes, agents, anyone or the name of a gateway or node".into()
     }
 
     fn from_text(text: &str) -> Result<Self, Complaint> {
         Ok(FromWord(match text {
             "gateways" => RouteFrom::Gateways,
             "nodes" => RouteFrom::Nodes,
+            "agents" => RouteFrom::Agents,
             "anyone" => RouteFrom::Anyone,
             name => RouteFrom::Named(Name::from_text(name).map_err(|_| Complaint::not::<Self>(text))?.0),
         }))
@@ -130,6 +134,25 @@ impl FromText for FromWord {
 
     fn schema() -> Schema {
         Name::schema()
+    }
+}
+
+/// A digest algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlgorithmWord(pub crate::registrar::digest::Algorithm);
+
+impl FromText for AlgorithmWord {
+    fn legal() -> Cow<'static, str> {
+        "sha-512-256, sha-256 or md5".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let found = crate::registrar::digest::Algorithm::from_bytes(text.as_bytes());
+        found.map(AlgorithmWord).ok_or_else(|| Complaint::not::<Self>(text))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["sha-512-256", "sha-256", "md5"] })
     }
 }
 

@@ -35,6 +35,47 @@ impl FromText for Name {
     }
 }
 
+/// The name of a user: what stands before the `@` of his address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UserName(pub String);
+
+impl FromText for UserName {
+    fn legal() -> Cow<'static, str> {
+        "a user's name: 1 to 128 octets without blanks, `@`, `:` and `;`".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let legal = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '@' | ':' | ';' | '"' | '%');
+        let fits = (1..=crate::registrar::aor::LEN_MAX).contains(&text.len());
+        let complaint = || Complaint::not::<Self>(text).with_hint(Some("such as 1001 or anna".to_owned()));
+        if fits && text.chars().all(legal) { Ok(UserName(text.to_owned())) } else { Err(complaint()) }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "integer"], "minLength": 1, "maxLength": 128 })
+    }
+}
+
+/// The realm of passwords.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Realm(pub String);
+
+impl FromText for Realm {
+    fn legal() -> Cow<'static, str> {
+        "a realm: 1 to 128 printable characters without quotes and backslashes".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let legal = |b: u8| (b' '..=b'~').contains(&b) && !matches!(b, b'"' | b'\\');
+        let fits = (1..=128).contains(&text.len());
+        if fits && text.bytes().all(legal) { Ok(Realm(text.to_owned())) } else { Err(Complaint::not::<Self>(text)) }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 128 })
+    }
+}
+
 /// A host: a DNS name or an address, IPv6 with brackets; in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host(pub String);

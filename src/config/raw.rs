@@ -14,8 +14,8 @@ use crate::sip::Method;
 use super::addresses::{Advertised, ApiAddress, DnsServer, ListenUri, SourceNet};
 use super::checked::{LogFormat, LogLevel, StoreKind};
 use super::codes::{Codes, RejectCode, RetryOn};
-use super::keys::{FromWord, HashKey, Off, PathText, StickyKey};
-use super::names::{HeaderField, Host, Name, PatternText};
+use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey};
+use super::names::{HeaderField, Host, Name, PatternText, Realm, UserName};
 use super::numbers::{MaxCalls, Percent, Time, Whole};
 use super::secret::SecretText;
 use super::words::{Given, TextOr};
@@ -41,7 +41,7 @@ pub struct RawConfig {
     /// Named sets of Asterisk nodes; at least one.
     pub pools: Option<BTreeMap<Given<Name>, RawPool>>,
     /// Which pool serves whom; the first rule that fits decides. Default: calls of gateways go to the pool `inbound`
-    /// (or the only pool), calls of nodes to the gateways.
+    /// (or the only pool), calls of agents too, calls of nodes to the gateways.
     pub routes: Option<Vec<RawRoute>>,
     /// How nodes are judged alive.
     pub health: Option<RawHealth>,
@@ -53,6 +53,8 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     /// What is let in.
     pub security: Option<RawSecurity>,
+    /// Who may register here. Absent: nobody, and REGISTER is answered 405.
+    pub registrar: Option<RawRegistrar>,
     /// How names are looked up.
     pub dns: Option<RawDns>,
     /// How the edge stops.
@@ -172,7 +174,7 @@ pub struct RawNode {
 pub struct RawRoute {
     /// Its name in explanations and changes. Default: its number.
     pub name: Option<Given<Name>>,
-    /// Who sends: gateways, nodes, anyone, or the name of one gateway or node.
+    /// Who sends: gateways, nodes, agents, anyone, or the name of one gateway or node.
     pub from: Given<FromWord>,
     /// Pattern of the called number: `*` is any run of characters, `?` any one. Default: any.
     pub to_user: Option<Given<PatternText>>,
@@ -267,6 +269,8 @@ pub struct RawCalls {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Limits")]
 pub struct RawLimits {
+    /// Registered phones at once, 1 to 10000000. More are answered 503. Default: 100000.
+    pub bindings: Option<Given<Whole<1, 10_000_000>>>,
     /// Calls at once, 1 to 10000000. More are answered 503: a lease takes about a kilobyte. Default: 200000.
     pub calls: Option<Given<Whole<1, 10_000_000>>>,
     /// Octets of a message, 1500 to 65535. No datagram is larger; on a stream it bounds what is buffered. Default:
@@ -300,6 +304,59 @@ pub struct RawSecurity {
     /// Header fields that only nodes may send; from others they are removed, the compact form too. X-Edge-* always
     /// is. Default: none.
     pub strip: Option<Vec<Given<HeaderField>>>,
+}
+
+/// Who may register, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Registrar")]
+pub struct RawRegistrar {
+    /// What a phone has to prove. Default: digest.
+    pub auth: Option<RawAuth>,
+    /// The realm that passwords belong to. Default: the first of edge.domains, else the edge's name.
+    pub realm: Option<Given<Realm>>,
+    /// The digests that are offered, the first one first: sha-512-256, sha-256, md5. Default: sha-256, md5.
+    pub algorithms: Option<Vec<Given<AlgorithmWord>>>,
+    /// The users.
+    pub users: Option<Vec<RawUser>>,
+    /// Shorter registrations are refused with 423, 1s to 1d. Default: 1m.
+    pub min_expires: Option<Given<Time<SECOND, DAY>>>,
+    /// What a phone gets that asks for nothing, 1s to 7d. Default: 5m.
+    pub default_expires: Option<Given<Time<SECOND, { 7 * DAY }>>>,
+    /// Longer registrations are shortened to this, 1s to 7d. Default: 1h.
+    pub max_expires: Option<Given<Time<SECOND, { 7 * DAY }>>>,
+    /// Phones of one user at once, 1 to 100. The one that was refreshed longest ago makes room. Default: 5.
+    pub max_contacts: Option<Given<Whole<1, 100>>>,
+    /// Answer to a call for a user who is registered nowhere, 400 to 699. Default: 480.
+    pub not_registered: Option<Given<RejectCode>>,
+}
+
+/// What a phone has to prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Auth")]
+pub enum RawAuth {
+    /// That it knows the user's password.
+    Digest,
+    /// Nothing: everybody may register under any name. For labs, on loopback addresses only.
+    None,
+    /// The same on any address.
+    Open,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "User")]
+pub struct RawUser {
+    /// The name: the user part of the address, mostly a number.
+    pub name: Given<UserName>,
+    /// The password: text, ${NAME} or file:/path.
+    pub password: Option<Given<SecretText>>,
+    /// In place of a password, the MD5 of NAME:REALM:PASSWORD in hexadecimal digits, as htdigest makes it.
+    pub md5: Option<Given<SecretText>>,
+    /// The same by SHA-256.
+    pub sha256: Option<Given<SecretText>>,
 }
 
 /// How names are looked up.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::calls::tries::FailoverPolicy;
 use crate::calls::{NodeId, PoolId};
 use crate::keys::Keys;
+use crate::registrar::Service;
 use crate::sip::uri::Uri;
 use crate::transport::flow::{ListenerId, Protocol, Target};
 
@@ -40,6 +41,8 @@ pub struct Farm {
     pub calls: CallPolicy,
     /// What is let in.
     pub security: SecurityPolicy,
+    /// The registrar, if there is one.
+    pub registrar: Option<Arc<Service>>,
 }
 
 /// A short hash of a configuration.

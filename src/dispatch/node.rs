@@ -60,6 +60,8 @@ pub enum Kind {
     Node,
     /// A gateway to the outside.
     Gateway,
+    /// All phones together: calls to agents are counted here.
+    Agents,
 }
 
 /// Where a node is reached, as it was written: an address, or a name that DNS knows.
@@ -99,7 +101,7 @@ pub struct Node {
     pub id: NodeId,
     /// Its name: the identity that survives every reload.
     pub name: Arc<str>,
-    /// Node or gateway.
+    /// Node, gateway, or all agents.
     pub kind: Kind,
     /// Where it is reached; a gateway that is only called from has none.
     pub uri: Option<NodeUri>,

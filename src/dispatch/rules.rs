@@ -21,6 +21,8 @@ pub enum Source {
     Node(NodeId),
     /// A gateway.
     Gateway(NodeId),
+    /// A phone whose user proved who he is.
+    Agent,
     /// Anybody else.
     Stranger,
 }
@@ -28,7 +30,7 @@ pub enum Source {
 impl Source {
     /// True for nodes and gateways.
     pub fn is_trusted(self) -> bool {
-        self != Source::Stranger
+        matches!(self, Source::Node(_) | Source::Gateway(_))
     }
 
     /// Metric label.
@@ -36,6 +38,7 @@ impl Source {
         match self {
             Source::Node(_) => "node",
             Source::Gateway(_) => "gateway",
+            Source::Agent => "agent",
             Source::Stranger => "stranger",
         }
     }
@@ -128,6 +131,8 @@ pub enum From {
     Nodes,
     /// Any gateway.
     Gateways,
+    /// Any registered user.
+    Agents,
     /// One node or gateway.
     Named(NodeId),
     /// Everybody, strangers too.
@@ -185,7 +190,10 @@ pub fn first_match<'r>(rules: &'r [Rule], subject: Subject<'_>) -> Option<&'r Ru
 impl Rule {
     fn fits(&self, subject: Subject<'_>) -> bool {
         let from = match (self.from, subject.source) {
-            (From::Anyone, _) | (From::Nodes, Source::Node(_)) | (From::Gateways, Source::Gateway(_)) => true,
+            (From::Anyone, _)
+            | (From::Nodes, Source::Node(_))
+            | (From::Gateways, Source::Gateway(_))
+            | (From::Agents, Source::Agent) => true,
             (From::Named(name), Source::Node(id) | Source::Gateway(id)) => name == id,
             _ => false,
         };

@@ -17,6 +17,7 @@ use crate::dispatch::{Board, Farm, NoSeat, Pick, Picked};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::proxy::World;
+use crate::proxy::contract::Registry;
 use crate::resolve::Resolver;
 use crate::store::Store;
 use crate::telemetry::Redacted;
@@ -25,6 +26,7 @@ use crate::transport::stream::Streams;
 use crate::transport::udp::UdpSocket;
 
 use super::clock::Clock;
+use super::registrations::Registrations;
 use super::saving;
 
 /// Parts of the lease table. More than any machine has cores, so that two workers seldom want the same one.
@@ -49,6 +51,8 @@ pub struct Engine {
     pub runtime: Handle,
     /// Looks up names that a message leads to.
     pub resolver: ArcSwap<Resolver>,
+    /// Who is registered where.
+    pub registrations: Registrations,
     shards: Box<[Mutex<Shard>]>,
     board: Mutex<Board>,
     sockets: ArcSwap<Vec<(ListenerId, Arc<UdpSocket>)>>,
@@ -95,6 +99,8 @@ pub struct Sizes {
     pub leases: usize,
     /// Explanations.
     pub explanations: usize,
+    /// Bindings.
+    pub bindings: usize,
 }
 
 /// What an engine is made of.
@@ -134,6 +140,7 @@ impl Engine {
             streams: parts.streams,
             runtime: parts.runtime,
             resolver: ArcSwap::from_pointee(parts.resolver),
+            registrations: Registrations::new(parts.sizes.bindings),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             board: Mutex::new(parts.board),
             sockets: ArcSwap::default(),
@@ -282,5 +289,9 @@ impl World for Engine {
 
     fn looks_dead(&self, pool: PoolId) -> bool {
         self.board.lock().looks_dead(pool)
+    }
+
+    fn registry(&self) -> Option<&dyn Registry> {
+        Some(&self.registrations)
     }
 }

@@ -13,6 +13,7 @@ use crate::transport::stream::{StreamReceiver, Ticket};
 use crate::transport::udp::SendBatch;
 
 use super::engine::{Engine, HealthNews};
+use super::registrations::{Answer, Waiting};
 
 /// Times that a failed send may lead to another send within one batch: a call has no more tries than this.
 const ROUNDS_MAX: usize = crate::calls::tries::TRIES_MAX as usize;
@@ -57,6 +58,7 @@ impl Hands {
         for _ in 0..ROUNDS_MAX {
             self.report(engine, now);
             self.send(engine);
+            self.hand_in(engine);
             self.outbox.clear();
             if self.failed.is_empty() {
                 return;
@@ -94,6 +96,16 @@ impl Hands {
         }
     }
 
+    /// Registrations go to the thread that stores them.
+    fn hand_in(&self, engine: &Engine) {
+        for registration in &self.outbox.registrations {
+            let text = |range: &std::ops::Range<usize>| self.outbox.text[range.clone()].to_vec();
+            let (granted, failed) = (text(&registration.granted), text(&registration.failed));
+            let answer = Some(Answer { to: registration.to, granted, failed });
+            engine.registrations.save(Waiting { aor: registration.aor.clone(), answer });
+        }
+    }
+
     fn send(&mut self, engine: &Arc<Engine>) {
         for send in &self.outbox.sends {
             let bytes = &self.outbox.text[send.range.clone()];
@@ -127,6 +139,14 @@ impl Hands {
     }
 }
 
+/// Sends one message from anywhere.
+pub fn send_to(engine: &Engine, way: Way, bytes: Vec<u8>) {
+    match way.protocol() {
+        Protocol::Tcp => send_stream(engine, way, bytes, None),
+        Protocol::Udp => send_datagram(engine, way, &bytes),
+    }
+}
+
 fn batch_of(batches: &mut Vec<(ListenerId, SendBatch)>, listener: ListenerId) -> &mut SendBatch {
     let at = batches.iter().position(|(id, _)| *id == listener).unwrap_or_else(|| {
         batches.push((listener, SendBatch::default()));
@@ -155,10 +175,7 @@ fn send_to_name(engine: &Arc<Engine>, host: String, port: Option<u16>, fallback:
         let address = resolver.host(&host, port, protocol).await.unwrap_or(fallback.target().address);
         let target = crate::transport::flow::Target { protocol, address };
         let way = Way::Target { listener: fallback.listener(), target };
-        match protocol {
-            Protocol::Tcp => send_stream(&engine, way, bytes, None),
-            Protocol::Udp => send_datagram(&engine, way, &bytes),
-        }
+        send_to(&engine, way, bytes);
     });
 }
 

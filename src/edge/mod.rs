@@ -16,6 +16,7 @@ pub mod farm_writer;
 pub mod hands;
 pub mod listeners;
 pub mod prober;
+pub mod registrations;
 pub mod saving;
 pub mod secret;
 pub mod start;

@@ -104,5 +104,7 @@ fn lost_invite(flow: Flow, node: NodeId, way: Way, attempt: u8, started: Moment)
         silence_at: Moment::NEVER,
         resend: None,
         sticky: None,
+        agent: None,
+        contacts: Box::default(),
     }
 }

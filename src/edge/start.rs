@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::calls::CallKey;
 use crate::config::build::Names;
-use crate::config::checked::StoreKind;
+use crate::config::checked::{AGENTS, StoreKind};
 use crate::config::{Checked, Config, Environment, reload};
 use crate::dispatch::farm::{CallPolicy, Generation, SecurityPolicy};
 use crate::dispatch::node::{Kind, Node};
@@ -19,10 +19,11 @@ use crate::dispatch::rules::Sources;
 use crate::dispatch::{Board, Farm};
 use crate::keys::Keys;
 use crate::proxy::World;
+use crate::registrar::Aor;
 use crate::resolve::{ResolveError, Resolver};
 use crate::store::contract::Memory;
 use crate::store::embedded::Embedded;
-use crate::store::{Saved, SavedLease, Store, StoreError};
+use crate::store::{Saved, SavedBinding, SavedLease, Store, StoreError};
 use crate::telemetry::LogHandle;
 use crate::transport::stream::Streams;
 
@@ -31,6 +32,7 @@ use super::engine::{Engine, Parts, Sizes};
 use super::farm_writer::{FarmWriter, WriterHandle, WriterParts, resolve_policy, stream_limits};
 use super::hands::FromStreams;
 use super::prober::{ProberHandle, prober};
+use super::registrations::{Registrar, Waiting};
 use super::ticker::Ticker;
 use super::view::Viewer;
 use super::{saving, secret};
@@ -59,6 +61,7 @@ pub struct Edge {
     pub prober: ProberHandle,
     tasks: Vec<JoinHandle<()>>,
     _ticker: Ticker,
+    _registrar: Registrar,
 }
 
 /// What an edge is started with.
@@ -90,11 +93,16 @@ impl Edge {
             streams: streams.clone(),
             runtime: Handle::current(),
             resolver: Resolver::new(resolve_policy(&config))?,
-            sizes: Sizes { leases: config.limits.calls as usize, explanations: config.limits.explain as usize },
+            sizes: Sizes {
+                leases: config.limits.calls as usize,
+                explanations: config.limits.explain as usize,
+                bindings: config.limits.bindings as usize,
+            },
         };
         let (engine, news) = Engine::new(parts);
         streams.set_receiver(Arc::new(FromStreams(Arc::clone(&engine))));
         restore(&engine, &saved, &mut names);
+        restore_bindings(&engine, &saved);
         let (prober_task, prober) = prober(Arc::clone(&engine), news);
         let (mut writer_task, writer) = FarmWriter::new(WriterParts {
             engine: Arc::clone(&engine),
@@ -112,8 +120,9 @@ impl Edge {
         tasks.push(tokio::spawn(writer_task.run()));
         tasks.extend(watch(&start.path, &writer));
         let ticker = Ticker::start(&engine).map_err(|error| StartError::Listen(error.to_string()))?;
+        let registrar = Registrar::start(&engine).map_err(|error| StartError::Listen(error.to_string()))?;
         announce(&engine, &config);
-        Ok(Edge { engine, writer, prober, tasks, _ticker: ticker })
+        Ok(Edge { engine, writer, prober, tasks, _ticker: ticker, _registrar: registrar })
     }
 
     /// A way to look at the edge.
@@ -184,7 +193,7 @@ fn first_farm(config: &Config, keys: &Keys, saved: &Saved, names: &mut Names) ->
             Arc::new(Node {
                 id,
                 name: lease.node.into(),
-                kind: Kind::Node,
+                kind: if lease.node == AGENTS { Kind::Agents } else { Kind::Node },
                 uri: None,
                 listener: Default::default(),
                 max_calls: None,
@@ -204,6 +213,7 @@ fn first_farm(config: &Config, keys: &Keys, saved: &Saved, names: &mut Names) ->
         rules: Vec::new(),
         calls: CallPolicy::default(),
         security: SecurityPolicy::default(),
+        registrar: None,
     }
 }
 
@@ -230,6 +240,29 @@ fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
     }
     if restored + over + damaged > 0 {
         tracing::info!("{restored} calls are known again; {over} had ended by now, {damaged} could not be read");
+    }
+}
+
+/// Brings registrations back.
+fn restore_bindings(engine: &Engine, saved: &Saved) {
+    let (mut alive, mut over, mut damaged) = (0, 0, 0);
+    for (user, octets) in &saved.bindings {
+        let (Some(aor), Some(bindings)) = (Aor::from_user(user), SavedBinding::read(octets)) else {
+            damaged += 1;
+            continue;
+        };
+        if engine.registrations.restore(&aor, bindings, &engine.clock) {
+            alive += 1;
+        } else {
+            over += 1;
+            engine.registrations.save(Waiting { aor, answer: None });
+        }
+    }
+    if alive + over + damaged > 0 {
+        tracing::info!(
+            "{} registrations of {alive} users are known again; those of {over} had run out, {damaged} could not be read",
+            engine.registrations.count()
+        );
     }
 }
 

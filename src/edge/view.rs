@@ -342,6 +342,7 @@ impl Viewer {
             scrape.leases.with_label_values(&[phase]).set(count as i64);
         }
         scrape.leases_max.set(counts.max as i64);
+        scrape.bindings.set(engine.registrations.count() as i64);
         scrape.connections.set(engine.streams.open() as i64);
         let store = engine.store.counts();
         raise(&scrape.store_changes, store.leases_taken);

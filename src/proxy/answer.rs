@@ -3,6 +3,7 @@
 use crate::calls::lease::{Invite, Way};
 use crate::dispatch::rules::Source;
 use crate::keys::{Keys, fill_base32};
+use crate::registrar::Refusal;
 use crate::sip::edit::number;
 use crate::sip::message::Message;
 use crate::sip::parse::{Fault, Framing, Outcome, parse};
@@ -39,6 +40,10 @@ impl<W: World> Core<'_, W> {
         match reason {
             RejectReason::BadExtension => write_unsupported(&mut headers, request),
             RejectReason::Method => headers.extend_from_slice(ALLOW),
+            RejectReason::RegisterUnproven(doubt) | RejectReason::RequestUnproven(doubt) => {
+                self.write_challenge(&mut headers, request, flow, doubt);
+            }
+            RejectReason::Register(Refusal::TooBrief) => self.write_min_expires(&mut headers),
             _ => {}
         }
         let sent = self.answer(request, flow, source, reason.code(), reason.phrase(), &headers);
@@ -67,8 +72,10 @@ impl<W: World> Core<'_, W> {
         let rport = if source.is_trusted() { Rport::AsAsked } else { Rport::Always };
         let reply = Reply { code, phrase, to_tag: &tag, headers };
         reply::write(&mut self.out.text, request, flow.remote, rport, reply);
-        let grows = self.out.text.len() - start > request.bytes().len();
-        if grows && !source.is_trusted() && flow.protocol == Protocol::Udp {
+        // A challenge has to fit: twice the request is little to gain for who forges an address.
+        let most = request.bytes().len() * if matches!(code, 401 | 407) { 2 } else { 1 };
+        let grows = self.out.text.len() - start > most;
+        if grows && source == Source::Stranger && flow.protocol == Protocol::Udp {
             self.out.text.truncate(start);
             return false;
         }

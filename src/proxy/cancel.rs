@@ -39,6 +39,7 @@ impl<W: World> Core<'_, W> {
                     transaction,
                     attempt,
                     uri: None,
+                    routes: b"",
                     record: None,
                     try_of: None,
                 };

@@ -11,6 +11,9 @@ use crate::calls::tries::Cause;
 use crate::calls::{CallKey, NodeId, PoolId, Seat, Shard};
 use crate::dispatch::health::Signal;
 use crate::dispatch::{NoSeat, Pick, Picked};
+use crate::registrar::auth::Use;
+use crate::registrar::register::{Changes, Refusal};
+use crate::registrar::{Aor, Doubt, Table};
 use crate::sip::parse::Fault;
 use crate::sip::{Method, status};
 use crate::transport::flow::Target;
@@ -29,6 +32,10 @@ pub trait World {
     fn home_of(&self, pool: PoolId, key: u64) -> Option<(NodeId, Way)>;
     /// True when every enabled node of the pool looks dead.
     fn looks_dead(&self, pool: PoolId) -> bool;
+    /// What the registrar shares; none where there is no registrar.
+    fn registry(&self) -> Option<&dyn Registry> {
+        None
+    }
 }
 
 /// What the core wants done, in order. Kept by a worker and used again for each batch.
@@ -40,6 +47,33 @@ pub struct Outbox {
     pub sends: Vec<Send>,
     /// What happened.
     pub events: Vec<Event>,
+    /// Registrations to store, and what is to be answered then.
+    pub registrations: Vec<Registration>,
+}
+
+/// Bindings that are to be stored before anybody hears of it.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Whose.
+    pub aor: Aor,
+    /// Where the answer goes.
+    pub to: Way,
+    /// Where the answer stands in [`Outbox::text`] for when they are stored.
+    pub granted: std::ops::Range<usize>,
+    /// And for when they cannot be.
+    pub failed: std::ops::Range<usize>,
+}
+
+/// What the registrar shares.
+pub trait Registry {
+    /// Acts on the part of the table that an address of record belongs to.
+    fn with_table(&self, aor: &Aor, act: &mut dyn FnMut(&mut Table));
+    /// Whether a proof is used for the first time; notes that it was.
+    fn is_first_use(&self, proof: Use) -> bool;
+    /// The time of day, which nonces carry.
+    fn unix_secs(&self) -> u64;
+    /// True while one more registration can wait for the disk.
+    fn has_room(&self) -> bool;
 }
 
 /// One message to send.
@@ -84,6 +118,7 @@ impl Outbox {
         self.text.clear();
         self.sends.clear();
         self.events.clear();
+        self.registrations.clear();
     }
 
     /// Adds a message that the closure writes.
@@ -174,6 +209,8 @@ pub enum Event {
         /// How long it had been up, if it was answered.
         talked: Option<Duration>,
     },
+    /// A REGISTER was granted.
+    Registered(Changes),
     /// The edge sent something again.
     Resent,
     /// Something told of a node's life.
@@ -275,6 +312,20 @@ pub enum RejectReason {
     Cancelled,
     /// The edge does not serve this method.
     Method,
+    /// Somebody has to prove who he is: a REGISTER.
+    RegisterUnproven(Doubt),
+    /// Somebody has to prove who he is: any other request.
+    RequestUnproven(Doubt),
+    /// A REGISTER for another one's address of record.
+    ThirdParty,
+    /// A REGISTER for a name that is not the farm's.
+    ForeignDomain,
+    /// What a REGISTER asks for cannot be.
+    Register(Refusal),
+    /// More registrations than can be held or stored.
+    RegistrarBusy,
+    /// The user is registered nowhere; the code is configured.
+    NotRegistered(u16),
 }
 
 impl RejectReason {
@@ -302,6 +353,12 @@ impl RejectReason {
             RejectReason::RingTimeout => "ring_timeout",
             RejectReason::Cancelled => "cancelled",
             RejectReason::Method => "method",
+            RejectReason::RegisterUnproven(doubt) | RejectReason::RequestUnproven(doubt) => doubt.as_str(),
+            RejectReason::ThirdParty => "third_party",
+            RejectReason::ForeignDomain => "foreign_domain",
+            RejectReason::Register(refusal) => refusal.as_str(),
+            RejectReason::RegistrarBusy => "registrar_busy",
+            RejectReason::NotRegistered(_) => "not_registered",
         }
     }
 
@@ -321,6 +378,13 @@ impl RejectReason {
             RejectReason::AllRefused => 500,
             RejectReason::Cancelled => 487,
             RejectReason::Method => 405,
+            RejectReason::RegisterUnproven(_) => 401,
+            RejectReason::RequestUnproven(_) => 407,
+            RejectReason::ThirdParty => 403,
+            RejectReason::ForeignDomain => 404,
+            RejectReason::Register(refusal) => refusal.code(),
+            RejectReason::RegistrarBusy => 503,
+            RejectReason::NotRegistered(code) => code,
         }
     }
 
@@ -336,7 +400,11 @@ impl RejectReason {
     pub fn has_retry_after(self) -> bool {
         matches!(
             self,
-            RejectReason::Full | RejectReason::NoneAlive | RejectReason::TooManyCalls | RejectReason::Stopping
+            RejectReason::Full
+                | RejectReason::NoneAlive
+                | RejectReason::TooManyCalls
+                | RejectReason::Stopping
+                | RejectReason::RegistrarBusy
         )
     }
 }

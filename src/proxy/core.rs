@@ -51,6 +51,8 @@ pub struct Inbound<'a> {
     pub flow: Flow,
     /// Who that is.
     pub source: Source,
+    /// The user, once he has proved who he is.
+    pub agent: Option<&'a [u8]>,
 }
 
 impl<W: World> Core<'_, W> {
@@ -61,7 +63,7 @@ impl<W: World> Core<'_, W> {
             return self.drop(DropReason::RateLimited);
         }
         match parse(bytes, framing(flow), index) {
-            Outcome::Request(request) => self.request(Inbound { request, flow, source }),
+            Outcome::Request(request) => self.request(Inbound { request, flow, source, agent: None }),
             Outcome::Response(response) => self.response(response, flow),
             Outcome::Refused(request, fault) => self.reject_fault(request, flow, source, fault),
             Outcome::Garbage(fault) => self.drop(DropReason::Garbage(fault)),
@@ -79,13 +81,17 @@ impl<W: World> Core<'_, W> {
         if let Err(reason) = validate::check(request, routing.own, self.farm) {
             return self.reject(request, flow, inbound.source, reason);
         }
-        match decide(inbound, &routing, self.farm, self.stopping) {
+        let is_agent = |user: &[u8]| self.is_agent(user);
+        match decide(inbound, &routing, self.farm, self.stopping, is_agent) {
             Decision::Dialog(token) => self.in_dialog(inbound, &routing, token),
             Decision::DialogByCallId => self.in_dialog_by_call_id(inbound, &routing),
             Decision::Ack => self.ack(inbound, &routing),
             Decision::Cancel => self.cancel(inbound, &routing),
             Decision::NewCall(rule, pool) => self.new_call(inbound, &routing, rule, pool),
             Decision::NewRequest(pool) => self.new_request(inbound, &routing, pool),
+            Decision::Agent(user) => self.call_agent(inbound, &routing, user),
+            Decision::Register => self.register(inbound),
+            Decision::Prove => self.call_of_phone(inbound, &routing),
             Decision::Probe => self.answer_probe(inbound),
             Decision::Reject(reason) => self.reject(request, flow, inbound.source, reason),
             Decision::Drop(reason) => self.drop(reason),

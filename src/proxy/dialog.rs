@@ -24,7 +24,7 @@ use super::route::Routing;
 use super::token::{ToCaller, Token, tag_hash};
 
 /// A pool number that no pool has: the lease was not chosen from one.
-const NO_POOL: PoolId = PoolId(u32::MAX);
+pub(super) const NO_POOL: PoolId = PoolId(u32::MAX);
 
 impl<W: World> Core<'_, W> {
     /// A request with the edge's token.
@@ -69,7 +69,8 @@ impl<W: World> Core<'_, W> {
     ) {
         let Some(via) = inbound.request.via() else { return };
         let transaction = transaction(&self.farm.keys, inbound.request, via);
-        let forwarding = Forwarding { to, side, transaction, attempt, uri: None, record: None, try_of: None };
+        let forwarding =
+            Forwarding { to, side, transaction, attempt, uri: None, routes: b"", record: None, try_of: None };
         self.forward(inbound, routing, forwarding);
     }
 
@@ -226,7 +227,7 @@ impl<W: World> Core<'_, W> {
 
     /// A request that opens no call and belongs to none: OPTIONS through the edge, MESSAGE, SUBSCRIBE and others.
     pub(super) fn new_request(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, pool: PoolId) {
-        let Inbound { request, flow, source } = inbound;
+        let Inbound { request, flow, source, .. } = inbound;
         let Some(via) = request.via() else { return };
         let key = self.sticky_key(pool, request).unwrap_or(self.key(request).0 as u64);
         let Some((node, way)) = self.world.home_of(pool, key) else {
@@ -241,6 +242,7 @@ impl<W: World> Core<'_, W> {
             transaction,
             attempt: 0,
             uri: uri.as_deref(),
+            routes: b"",
             record: token.as_ref(),
             try_of: None,
         };
@@ -249,7 +251,7 @@ impl<W: World> Core<'_, W> {
 
     /// OPTIONS for the edge itself: 200 while it takes calls, 503 once it is stopping.
     pub(super) fn answer_probe(&mut self, inbound: Inbound<'_>) {
-        let Inbound { request, flow, source } = inbound;
+        let Inbound { request, flow, source, .. } = inbound;
         if self.stopping {
             return self.reject(request, flow, source, RejectReason::Stopping);
         }

@@ -29,8 +29,15 @@ impl<W: World> Core<'_, W> {
         let (key, pool) = (lease.key, lease.pool);
         let Phase::Trying(invite) = &lease.phase else { return false };
         let tried: Vec<NodeId> = invite.tries.iter().map(|t| t.node).collect();
-        let pick = Pick { pool, key, sticky: invite.sticky, prefer: None, avoid: &tried };
-        let Ok(picked) = self.world.take(pick) else { return false };
+        let picked = match invite.contacts.get(invite.tries.len()) {
+            Some(contact) => self.picked_contact(lease.node, contact.way),
+            None if !invite.contacts.is_empty() => return false,
+            None => {
+                let pick = Pick { pool, key, sticky: invite.sticky, prefer: None, avoid: &tried };
+                let Ok(picked) = self.world.take(pick) else { return false };
+                picked
+            }
+        };
         self.abandon(shard, slot, cause, swallowed);
         if let Some(explanation) = shard.history.find_mut(key) {
             explanation.pool = picked.pool;
@@ -85,7 +92,7 @@ impl<W: World> Core<'_, W> {
         let transaction = shard.lease(slot).transaction;
         let Some(tried) = one_try(shard, slot, attempt) else { return };
         let Some(listener) = self.farm.listener_for(tried.way.target(), tried.way.listener()) else { return };
-        let bytes = self.with_kept_invite(shard, slot, |core, _, inbound, routing| {
+        let bytes = self.with_kept_invite(shard, slot, |core, shard, inbound, routing| {
             let keys = &core.farm.keys;
             // The very Via and Request-URI that the INVITE went out with (section 9.1).
             let mut via = listener.via.to_vec();
@@ -93,8 +100,8 @@ impl<W: World> Core<'_, W> {
             if inbound.flow.listener != listener.id || inbound.flow.connection.is_some() {
                 write_flow(keys, inbound.flow, &mut via);
             }
-            let uri = core.gateway_uri(tried.node, inbound.request);
-            originate::cancel(uri.as_deref().unwrap_or(inbound.request.uri_text()), inbound.request, &via)
+            let aim = core.aim(shard, slot, attempt, tried.node, inbound.request);
+            originate::cancel(aim.uri.as_deref().unwrap_or(inbound.request.uri_text()), inbound.request, &via)
         });
         if let Some(bytes) = bytes {
             self.start_errand(shard, slot, ErrandKind::Cancel(attempt), bytes.into_boxed_slice(), tried.way);
@@ -116,14 +123,19 @@ impl<W: World> Core<'_, W> {
     /// The transport refused the INVITE of the try that is on.
     pub(super) fn refused(&mut self, shard: &mut Shard, slot: Slot) {
         let Phase::Trying(invite) = &mut shard.lease_mut(slot).phase else { return };
-        let was_cancelled = invite.cancelled.is_some();
+        let (was_cancelled, is_for_agent) = (invite.cancelled.is_some(), !invite.contacts.is_empty());
         let Some(current) = invite.current().filter(|current| current.state == TryState::Waiting) else { return };
         let (node, target) = (current.node, current.way.target());
         self.out.events.push(Event::Health { node, target, signal: Signal::Refused });
         if self.next_try(shard, slot, Cause::Refused, None) {
             return;
         }
-        let reason = if was_cancelled { RejectReason::Cancelled } else { RejectReason::NoneAlive };
+        let unreachable = self.farm.registrar.as_ref().filter(|_| is_for_agent);
+        let reason = match unreachable {
+            _ if was_cancelled => RejectReason::Cancelled,
+            Some(service) => RejectReason::NotRegistered(service.not_registered),
+            None => RejectReason::NoneAlive,
+        };
         self.abandon(shard, slot, Cause::Refused, None);
         self.fail_call(shard, slot, reason);
     }

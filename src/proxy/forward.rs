@@ -5,6 +5,7 @@
 //! stripped from what others send.
 
 use crate::calls::lease::Way;
+use crate::dispatch::Farm;
 use crate::dispatch::farm::Listener;
 use crate::dispatch::rules::Source;
 use crate::sip::edit::{self, Edits, number};
@@ -36,6 +37,8 @@ pub struct Forwarding<'a> {
     pub attempt: u8,
     /// The Request-URI to put in.
     pub uri: Option<&'a [u8]>,
+    /// Routes to put in (RFC 3327); empty for none.
+    pub routes: &'a [u8],
     /// The token to record; only requests that open a dialog carry one.
     pub record: Option<&'a Token>,
     /// The try that fails when it cannot be sent.
@@ -45,7 +48,7 @@ pub struct Forwarding<'a> {
 impl<W: World> Core<'_, W> {
     /// Forwards a request. False when no listener reaches the destination.
     pub fn forward(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, forwarding: Forwarding<'_>) -> bool {
-        let Inbound { request, flow, source } = inbound;
+        let Inbound { request, flow, source, .. } = inbound;
         let way = match forwarding.to {
             Destination::Way(way) | Destination::Name { fallback: way, .. } => *way,
         };
@@ -76,6 +79,14 @@ impl<W: World> Core<'_, W> {
         });
         edit_top_via(request, flow.remote, source, edits);
         routing.edit(request, edits);
+        if !forwarding.routes.is_empty() {
+            edits.insert(edit::headers_start(request), |out| {
+                [b"Route: ", forwarding.routes, b"\r\n"].iter().for_each(|part| out.extend_from_slice(part));
+            });
+        }
+        if let Some(agent) = inbound.agent {
+            vouch(request, agent, self.farm, edits);
+        }
         let strip = if matches!(source, Source::Node(_)) { None } else { Some(&self.farm.security.strip[..]) };
         edit_headers(request, strip, edits);
         if listener.protocol != Protocol::Udp && request.content_length().is_none() {
@@ -129,6 +140,38 @@ fn write_record_route(
     out.push(b'=');
     token.write(keys, request.call_id(), out);
     out.extend_from_slice(b">\r\n");
+}
+
+/// Says to the node who is calling, in place of what the phone says of itself (RFC 3325 section 5). What it proved itself by is the
+/// edge's affair alone.
+fn vouch(request: Request<'_>, agent: &[u8], farm: &Farm, edits: &mut Edits) {
+    const OWN: [&[u8]; 2] = [b"p-asserted-identity", b"p-preferred-identity"];
+    for field in request.fields() {
+        let name = request.text(field.spelling);
+        if field.name == HeaderName::ProxyAuthorization || OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            edits.remove(field.line);
+        }
+    }
+    let Some(service) = &farm.registrar else { return };
+    edits.insert(edit::headers_start(request), |out| {
+        out.extend_from_slice(b"P-Asserted-Identity: <sip:");
+        write_user(out, agent);
+        out.push(b'@');
+        out.extend_from_slice(&service.domain);
+        out.extend_from_slice(b">\r\n");
+    });
+}
+
+/// A user part with escapes where the grammar wants them (RFC 3261 section 25.1).
+fn write_user(out: &mut Vec<u8>, user: &[u8]) {
+    for octet in user {
+        let plain = octet.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(octet);
+        if plain {
+            out.push(*octet);
+        } else {
+            out.extend_from_slice(format!("%{octet:02X}").as_bytes());
+        }
+    }
 }
 
 fn edit_top_via(request: Request<'_>, remote: std::net::SocketAddr, source: Source, edits: &mut Edits) {

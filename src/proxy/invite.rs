@@ -28,13 +28,14 @@ use super::token::{ToCaller, Token, tag_hash};
 
 /// What decides where a new call goes.
 #[derive(Clone, Copy, Debug)]
-struct Opening<'f> {
-    key: CallKey,
-    transaction: u64,
-    rule: &'f Rule,
-    pool: PoolId,
+pub(super) struct Opening<'f> {
+    pub key: CallKey,
+    pub transaction: u64,
+    /// The name of the rule that decided, for explanations.
+    pub rule: &'f Arc<str>,
+    pub pool: PoolId,
     /// The node that had this Call-ID before.
-    prefer: Option<NodeId>,
+    pub prefer: Option<NodeId>,
 }
 
 impl<W: World> Core<'_, W> {
@@ -44,7 +45,7 @@ impl<W: World> Core<'_, W> {
         let Some(via) = request.via() else { return };
         let key = self.key(request);
         let transaction = transaction(&self.farm.keys, request, via);
-        let opening = Opening { key, transaction, rule, pool, prefer: None };
+        let opening = Opening { key, transaction, rule: &rule.name, pool, prefer: None };
         let world = self.world;
         world.with_shard(key, |shard| match shard.find(key) {
             None => self.open_call(shard, inbound, routing, opening),
@@ -52,7 +53,7 @@ impl<W: World> Core<'_, W> {
         });
     }
 
-    fn known_call(
+    pub(super) fn known_call(
         &mut self,
         shard: &mut Shard,
         slot: Slot,
@@ -76,6 +77,7 @@ impl<W: World> Core<'_, W> {
             // path, with a branch of its own, and the node sees that it is merged (section 8.2.2.2).
             _ => {
                 let own_token = self.token(inbound, shard.lease(slot).way);
+                let aim = self.aim(shard, slot, attempt, node, inbound.request);
                 self.forward(
                     inbound,
                     routing,
@@ -84,7 +86,8 @@ impl<W: World> Core<'_, W> {
                         side: Side::Node,
                         transaction: opening.transaction,
                         attempt,
-                        uri: self.gateway_uri(node, inbound.request).as_deref(),
+                        uri: aim.uri.as_deref(),
+                        routes: &aim.routes,
                         record: own_token.as_ref(),
                         try_of: None,
                     },
@@ -94,7 +97,7 @@ impl<W: World> Core<'_, W> {
     }
 
     fn open_call(&mut self, shard: &mut Shard, inbound: Inbound<'_>, routing: &Routing<'_>, opening: Opening<'_>) {
-        let Inbound { request, flow, source } = inbound;
+        let Inbound { request, flow, source, .. } = inbound;
         if !shard.has_room() {
             return self.reject(request, flow, source, RejectReason::TooManyCalls);
         }
@@ -120,7 +123,13 @@ impl<W: World> Core<'_, W> {
         self.offer(shard, slot, inbound, routing, picked);
     }
 
-    fn new_lease(&self, inbound: Inbound<'_>, opening: Opening<'_>, sticky: Option<u64>, picked: &Picked) -> Lease {
+    pub(super) fn new_lease(
+        &self,
+        inbound: Inbound<'_>,
+        opening: Opening<'_>,
+        sticky: Option<u64>,
+        picked: &Picked,
+    ) -> Lease {
         let Inbound { request, flow, .. } = inbound;
         let user =
             |uri: Option<crate::sip::uri::Uri<'_>>| uri.and_then(|uri| uri.number()).unwrap_or_default().to_vec();
@@ -134,6 +143,8 @@ impl<W: World> Core<'_, W> {
             silence_at: Moment::NEVER,
             resend: None,
             sticky,
+            agent: inbound.agent.map(Box::from),
+            contacts: Box::default(),
         };
         Lease {
             key: opening.key,
@@ -176,7 +187,7 @@ impl<W: World> Core<'_, W> {
         shard.changed(slot);
         shard.save(slot);
         let token = self.token(inbound, picked.way);
-        let uri = self.gateway_uri(node, inbound.request);
+        let aim = self.aim(shard, slot, attempt, node, inbound.request);
         let sent = self.forward(
             inbound,
             routing,
@@ -185,7 +196,8 @@ impl<W: World> Core<'_, W> {
                 side: Side::Node,
                 transaction,
                 attempt,
-                uri: uri.as_deref(),
+                uri: aim.uri.as_deref(),
+                routes: &aim.routes,
                 record: token.as_ref(),
                 try_of: Some(TryId { key, attempt }),
             },
@@ -222,17 +234,18 @@ impl<W: World> Core<'_, W> {
         act: impl FnOnce(&mut Self, &mut Shard, Inbound<'_>, &Routing<'_>) -> T,
     ) -> Option<T> {
         let invite = shard.lease_mut(slot).phase.invite_mut()?;
-        let (bytes, flow) = (std::mem::take(&mut invite.bytes), invite.flow);
+        let (bytes, flow, agent) = (std::mem::take(&mut invite.bytes), invite.flow, invite.agent.take());
         let mut index = std::mem::take(&mut self.scratch.second);
         let mut result = None;
         if let Outcome::Request(request) = parse(&bytes, framing(flow), &mut index) {
-            let inbound = Inbound { request, flow, source: self.farm.sources.classify(flow) };
+            let source = if agent.is_some() { Source::Agent } else { self.farm.sources.classify(flow) };
+            let inbound = Inbound { request, flow, source, agent: agent.as_deref() };
             let routing = route::read(request, self.farm);
             result = Some(act(self, shard, inbound, &routing));
         }
         self.scratch.second = index;
         if let Some(invite) = shard.lease_mut(slot).phase.invite_mut() {
-            invite.bytes = bytes;
+            (invite.bytes, invite.agent) = (bytes, agent);
         }
         result
     }
@@ -250,6 +263,15 @@ impl<W: World> Core<'_, W> {
             node_listener: listener.id,
             node: way.target(),
         })
+    }
+
+    /// What one try of a call is addressed to: a phone by its contact, a gateway by its own host.
+    pub(super) fn aim(&self, shard: &Shard, slot: Slot, attempt: u8, node: NodeId, request: Request<'_>) -> Aim {
+        let invite = shard.lease(slot).phase.invite();
+        match invite.and_then(|invite| invite.contacts.get(usize::from(attempt))) {
+            Some(contact) => Aim { uri: Some(contact.uri.to_vec()), routes: contact.routes.to_vec() },
+            None => Aim { uri: self.gateway_uri(node, request), routes: Vec::new() },
+        }
     }
 
     /// A gateway is addressed by its own host: the node that dialled knows only the edge.
@@ -278,7 +300,7 @@ impl<W: World> Core<'_, W> {
         Some(self.farm.keys.call.hash().piece(text).finish64())
     }
 
-    fn explain(
+    pub(super) fn explain(
         &self,
         shard: &mut Shard,
         inbound: Inbound<'_>,
@@ -289,6 +311,7 @@ impl<W: World> Core<'_, W> {
     ) {
         let from = match inbound.source {
             Source::Node(id) | Source::Gateway(id) => self.farm.node(id).map(|node| Arc::clone(&node.name)),
+            Source::Agent => inbound.agent.map(|agent| Arc::from(agent.escape_ascii().to_string())),
             Source::Stranger => None,
         };
         let called = inbound.request.uri().and_then(|uri| uri.number()).unwrap_or_default();
@@ -297,7 +320,7 @@ impl<W: World> Core<'_, W> {
             opened: self.now,
             from: from.unwrap_or_else(|| Arc::from("stranger")),
             called: called[..called.len().min(64)].into(),
-            rule: Arc::clone(&opening.rule.name),
+            rule: Arc::clone(opening.rule),
             pool,
             choice,
             candidates,
@@ -305,6 +328,15 @@ impl<W: World> Core<'_, W> {
             end: None,
         });
     }
+}
+
+/// What a try is addressed to.
+#[derive(Debug, Default)]
+pub(super) struct Aim {
+    /// The Request-URI, where it is not the caller's.
+    pub uri: Option<Vec<u8>>,
+    /// Routes to be put on.
+    pub routes: Vec<u8>,
 }
 
 /// What the caller is told when no node was found.

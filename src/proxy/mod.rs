@@ -8,6 +8,7 @@
 //! [`route`] 16.4, [`target`] 16.5, [`forward`] 16.6, [`response`] 16.7. A new call is [`invite`]; giving up a node and
 //! asking the next is [`failover`]; what happens when time passes is [`timers`].
 
+pub mod agents;
 pub mod answer;
 pub mod branch;
 pub mod cancel;
@@ -17,6 +18,7 @@ pub mod dialog;
 pub mod failover;
 pub mod forward;
 pub mod invite;
+pub mod register;
 pub mod response;
 pub mod route;
 pub mod strangers;

@@ -259,9 +259,9 @@ impl<W: World> Core<'_, W> {
     fn acknowledge_failure(&mut self, shard: &mut Shard, slot: Slot, answer: FirstAnswer<'_>) {
         let Some(way) = self.errand_way(shard, slot, answer) else { return };
         let tried = one_try(shard, slot, answer.attempt);
-        let uri = self.with_kept_invite(shard, slot, |core, _, inbound, _| {
-            let rewritten = tried.and_then(|tried| core.gateway_uri(tried.node, inbound.request));
-            rewritten.unwrap_or_else(|| inbound.request.uri_text().to_vec())
+        let uri = self.with_kept_invite(shard, slot, |core, shard, inbound, _| {
+            let aim = tried.map(|tried| core.aim(shard, slot, answer.attempt, tried.node, inbound.request));
+            aim.and_then(|aim| aim.uri).unwrap_or_else(|| inbound.request.uri_text().to_vec())
         });
         // Without the INVITE its To says whom it was for; servers match an ACK by its branch.
         let to = || answer.response.to_uri_text().to_vec();
@@ -469,15 +469,16 @@ impl<W: World> Core<'_, W> {
         invite.resend = invite.resend.map(|r| Resend { at: now + r.pause, pause: r.pause * 2 });
         shard.changed(slot);
         self.out.events.push(Event::Resent);
-        self.with_kept_invite(shard, slot, |core, _, inbound, routing| {
+        self.with_kept_invite(shard, slot, |core, shard, inbound, routing| {
             let token = core.token(inbound, way);
-            let uri = core.gateway_uri(node, inbound.request);
+            let aim = core.aim(shard, slot, attempt, node, inbound.request);
             let forwarding = super::forward::Forwarding {
                 to: &Destination::Way(way),
                 side: Side::Node,
                 transaction,
                 attempt,
-                uri: uri.as_deref(),
+                uri: aim.uri.as_deref(),
+                routes: &aim.routes,
                 record: token.as_ref(),
                 try_of: None,
             };

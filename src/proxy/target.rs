@@ -16,7 +16,7 @@ use super::token::Token;
 
 /// What to do with a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Decision<'f> {
+pub enum Decision<'f, 'r> {
     /// Inside a dialog: the token says where it goes.
     Dialog(Token),
     /// Inside a dialog, without a token: the Call-ID may be known.
@@ -29,6 +29,12 @@ pub enum Decision<'f> {
     NewCall(&'f Rule, PoolId),
     /// Another request outside calls.
     NewRequest(PoolId),
+    /// For a user of the farm's: his phones get it.
+    Agent(&'r [u8]),
+    /// A REGISTER for the farm.
+    Register,
+    /// From a phone, which has to prove whose it is.
+    Prove,
     /// OPTIONS for the edge itself.
     Probe,
     /// Refused.
@@ -38,7 +44,13 @@ pub enum Decision<'f> {
 }
 
 /// Decides.
-pub fn decide<'f>(inbound: Inbound<'_>, routing: &Routing<'_>, farm: &'f Farm, stopping: bool) -> Decision<'f> {
+pub fn decide<'f, 'r>(
+    inbound: Inbound<'r>,
+    routing: &Routing<'_>,
+    farm: &'f Farm,
+    stopping: bool,
+    is_agent: impl Fn(&[u8]) -> bool,
+) -> Decision<'f, 'r> {
     let Inbound { request, source, .. } = inbound;
     let method = request.method();
     if let Some(token) = routing.token {
@@ -60,6 +72,12 @@ pub fn decide<'f>(inbound: Inbound<'_>, routing: &Routing<'_>, farm: &'f Farm, s
             Decision::Reject(RejectReason::Stranger)
         };
     }
+    if method == Method::Register && farm.registrar.is_some() {
+        return Decision::Register;
+    }
+    if source == Source::Stranger && farm.registrar.is_some() {
+        return Decision::Prove;
+    }
     if source == Source::Stranger && !any_rule_for_strangers(farm) {
         return Decision::Reject(RejectReason::Stranger);
     }
@@ -73,10 +91,16 @@ pub fn decide<'f>(inbound: Inbound<'_>, routing: &Routing<'_>, farm: &'f Farm, s
     if method == Method::Invite && stopping {
         return Decision::Reject(RejectReason::Stopping);
     }
-    by_rules(request, source, farm)
+    // Nodes ask for agents by the farm's name; what is nobody's number goes on to the rules, and so to the gateways.
+    let called = request.uri().filter(|uri| matches!(source, Source::Node(_)) && farm.is_own(uri));
+    match called.and_then(|uri| uri.number()).filter(|user| is_agent(user)) {
+        Some(user) => Decision::Agent(user),
+        None => by_rules(request, source, farm),
+    }
 }
 
-fn by_rules<'f>(request: Request<'_>, source: Source, farm: &'f Farm) -> Decision<'f> {
+/// What the rules say of a request that opens something.
+pub fn by_rules<'f, 'r>(request: Request<'r>, source: Source, farm: &'f Farm) -> Decision<'f, 'r> {
     let uri = request.uri();
     let subject = Subject {
         source,

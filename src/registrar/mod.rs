@@ -13,8 +13,32 @@ pub mod replays;
 pub mod table;
 pub mod users;
 
+use crate::calls::NodeId;
+
 pub use aor::Aor;
 pub use auth::{Authority, Doubt};
 pub use binding::Binding;
 pub use register::{Plan, Refusal, Terms};
 pub use table::Table;
+
+/// The registrar as it is configured.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Who may register and call; none lets everybody register under any name, which is for labs.
+    pub authority: Option<Authority>,
+    /// How long registrations last.
+    pub terms: Terms,
+    /// What is answered to a call for a user who is registered nowhere.
+    pub not_registered: u16,
+    /// The farm's name, for GRUUs and the identity of callers.
+    pub domain: Box<[u8]>,
+    /// The number that calls to agents are counted under.
+    pub agents: NodeId,
+}
+
+impl Service {
+    /// Whether somebody of this name may register.
+    pub fn knows(&self, user: &[u8]) -> bool {
+        self.authority.as_ref().is_some_and(|authority| authority.users.knows(user))
+    }
+}

@@ -100,6 +100,29 @@ pub enum Refusal {
     TooManyContacts,
 }
 
+impl Refusal {
+    /// Metric label and test expectation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Malformed => "bad_contact",
+            Refusal::BadWildcard => "bad_wildcard",
+            Refusal::TooBrief => "too_brief",
+            Refusal::OutOfOrder => "out_of_order",
+            Refusal::TooManyContacts => "too_many_contacts",
+        }
+    }
+
+    /// The status code.
+    pub fn code(self) -> u16 {
+        match self {
+            Refusal::Malformed | Refusal::BadWildcard => 400,
+            Refusal::TooBrief => 423,
+            Refusal::OutOfOrder => 500,
+            Refusal::TooManyContacts => 403,
+        }
+    }
+}
+
 /// Makes the plan.
 pub fn plan(
     request: Request<'_>,

@@ -15,12 +15,23 @@ pub struct Table {
     /// When to look at an address of record again. An entry may be early: the binding was refreshed since.
     ends: BinaryHeap<Reverse<(Moment, Aor)>>,
     count: usize,
+    bindings_max: usize,
 }
 
 impl Table {
     /// All bindings of an address of record, some of which may have run out.
     pub fn find(&self, aor: &[u8]) -> &[Binding] {
         self.held.get(aor).map_or(&[], Vec::as_slice)
+    }
+
+    /// A table for so many bindings.
+    pub fn new(bindings_max: usize) -> Self {
+        Table { bindings_max, ..Table::default() }
+    }
+
+    /// True while one more binding can be held.
+    pub fn has_room(&self) -> bool {
+        self.count < self.bindings_max
     }
 
     /// Bindings in all.

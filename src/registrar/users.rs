@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest, Sha256};
+
 use super::aor::Aor;
 use super::digest::{Algorithm, Hex, ha1};
 
@@ -18,9 +20,19 @@ impl Secrets {
         Secrets { hashes: Algorithm::ALL.map(|algorithm| Some(ha1(algorithm, user, realm, password))) }
     }
 
-    /// From one hash, such as a line of an htdigest file.
-    pub fn of_hash(algorithm: Algorithm, hash: Hex) -> Self {
-        Secrets { hashes: Algorithm::ALL.map(|known| (known == algorithm).then_some(hash)) }
+    /// From the hashes that are known, by the order of [`Algorithm::ALL`].
+    pub fn of_hashes(hashes: [Option<Hex>; 3]) -> Self {
+        Secrets { hashes }
+    }
+
+    /// What tells two users' secrets apart and cannot be turned back into either.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Sha256::new().chain_update("cordboard fingerprint");
+        for hash in self.hashes.iter().flatten() {
+            digest.update([hash.digits().len() as u8]);
+            digest.update(hash.digits());
+        }
+        digest.finalize().into()
     }
 
     /// The hash for an algorithm.

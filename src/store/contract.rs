@@ -53,6 +53,48 @@ pub struct SavedFlow {
     pub remote: SocketAddr,
 }
 
+/// A binding as it is kept. Times are milliseconds of Unix time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedBinding<'a> {
+    /// The contact's URI.
+    #[serde(borrow)]
+    pub contact: &'a [u8],
+    /// The flow that it is reached by.
+    pub flow: SavedFlow,
+    /// Preference in thousandths.
+    pub preference: u16,
+    /// When it ends.
+    pub expires: u64,
+    /// When it was last refreshed.
+    pub updated: u64,
+    /// Hash of the registration's Call-ID.
+    pub call_id: u64,
+    /// Its CSeq.
+    pub cseq: u32,
+    /// The device.
+    #[serde(borrow)]
+    pub instance: Option<&'a [u8]>,
+    /// Which of the device's flows.
+    pub reg_id: u32,
+    /// The Path.
+    #[serde(borrow)]
+    pub path: &'a [u8],
+}
+
+impl<'a> SavedBinding<'a> {
+    /// Writes all bindings of one address of record.
+    pub fn write(bindings: &[SavedBinding<'_>]) -> Vec<u8> {
+        // Writing to memory cannot fail.
+        postcard::to_extend(bindings, vec![FORM]).unwrap_or_default()
+    }
+
+    /// Reads them; `None` when the octets are damaged or of another form.
+    pub fn read(octets: &'a [u8]) -> Option<Vec<Self>> {
+        let (form, rest) = octets.split_first()?;
+        (*form == FORM).then(|| postcard::from_bytes(rest).ok()).flatten()
+    }
+}
+
 /// What an operator wants of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedAdmin {
@@ -69,6 +111,8 @@ pub struct Saved {
     pub leases: Vec<(u128, Vec<u8>)>,
     /// Operators' words by node.
     pub admin: Vec<(String, SavedAdmin)>,
+    /// Bindings by address of record; [`SavedBinding::read`] reads them.
+    pub bindings: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Octets of the longest lease: its texts are cut long before this.
@@ -117,6 +161,8 @@ pub trait Store: Send + Sync {
     fn lease(&self, key: u128, lease: Option<&SavedLease<'_>>);
     /// Keeps an operator's word, or forgets it. On disk when this returns.
     fn admin(&self, node: &str, admin: Option<&SavedAdmin>) -> Result<(), StoreError>;
+    /// Keeps the bindings of these addresses of record, or forgets them. On disk when this returns.
+    fn bindings(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
     /// Brings everything to disk.
     fn flush(&self) -> Result<(), StoreError>;
     /// What can be counted.
@@ -144,6 +190,10 @@ impl Store for Memory {
     fn lease(&self, _: u128, _: Option<&SavedLease<'_>>) {}
 
     fn admin(&self, _: &str, _: Option<&SavedAdmin>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn bindings(&self, _: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -25,6 +25,7 @@ pub const JOURNAL: &str = "leases.journal";
 const COMMIT_PAUSE: Duration = Duration::from_millis(250);
 
 const LEASES: TableDefinition<u128, &[u8]> = TableDefinition::new("leases");
+const BINDINGS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("bindings");
 const ADMIN: TableDefinition<&str, &[u8]> = TableDefinition::new("admin");
 
 /// An open store.
@@ -123,6 +124,24 @@ impl Store for Embedded {
                 match admin.and_then(|admin| postcard::to_stdvec(admin).ok()) {
                     Some(octets) => drop(table.insert(node, octets.as_slice())?),
                     None => drop(table.remove(node)?),
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        write().map_err(|error| StoreError::Write(error.to_string()))
+    }
+
+    fn bindings(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.shared.database.begin_write()?;
+            {
+                let mut table = transaction.open_table(BINDINGS)?;
+                for (aor, bindings) in batch {
+                    match bindings {
+                        Some(octets) => drop(table.insert(aor.as_slice(), octets.as_slice())?),
+                        None => drop(table.remove(aor.as_slice())?),
+                    }
                 }
             }
             transaction.commit()?;
@@ -253,6 +272,7 @@ fn read_all(database: &Database) -> Result<Saved, redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(LEASES)?;
     transaction.open_table(ADMIN)?;
+    transaction.open_table(BINDINGS)?;
     transaction.commit()?;
     let (transaction, mut saved) = (database.begin_read()?, Saved::default());
     for entry in transaction.open_table(LEASES)?.iter()? {
@@ -264,6 +284,10 @@ fn read_all(database: &Database) -> Result<Saved, redb::Error> {
         if let Ok(admin) = postcard::from_bytes(admin.value()) {
             saved.admin.push((node.value().to_owned(), admin));
         }
+    }
+    for entry in transaction.open_table(BINDINGS)?.iter()? {
+        let (aor, bindings) = entry?;
+        saved.bindings.push((aor.value().to_vec(), bindings.value().to_vec()));
     }
     Ok(saved)
 }

@@ -8,4 +8,4 @@ pub mod contract;
 pub mod embedded;
 pub mod journal;
 
-pub use contract::{Saved, SavedAdmin, SavedLease, Store, StoreError};
+pub use contract::{Saved, SavedAdmin, SavedBinding, SavedLease, Store, StoreError};

@@ -1,6 +1,6 @@
 //! An edge without sockets and clocks, with a gateway and nodes that are a few lines of text.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,13 @@ use cordboard::dispatch::rules::{Action, From, Rule, Sources};
 use cordboard::dispatch::{Board, Farm, NoSeat, Pick, Picked};
 use cordboard::keys::Keys;
 use cordboard::moment::Moment;
-use cordboard::proxy::contract::{Destination, TryId};
+use cordboard::proxy::contract::{Destination, Registry, TryId};
 use cordboard::proxy::{Core, Event, Outbox, Scratch, World};
+use cordboard::registrar::auth::Use;
+use cordboard::registrar::digest::Algorithm as Digest;
+use cordboard::registrar::replays::Replays;
+use cordboard::registrar::users::{Secrets, Users};
+use cordboard::registrar::{Aor, Authority, Service, Table, Terms};
 use cordboard::sip::Index;
 use cordboard::transport::flow::{ConnectionId, Flow, ListenerId, Protocol, Target};
 
@@ -32,11 +37,42 @@ const TCP: ListenerId = ListenerId(2);
 const INBOUND: PoolId = PoolId(0);
 const OUTBOUND: PoolId = PoolId(1);
 const GATEWAY_ID: NodeId = NodeId(100);
+const AGENTS_ID: NodeId = NodeId(101);
 
 /// What all workers share, without locks.
 pub struct Shared {
     shard: RefCell<Shard>,
     board: RefCell<Board>,
+    registry: Registered,
+}
+
+/// What the registrar shares.
+#[derive(Default)]
+pub struct Registered {
+    table: RefCell<Table>,
+    replays: RefCell<Replays>,
+    /// Seconds of Unix time.
+    pub unix_secs: Cell<u64>,
+    /// Set while nothing more can be stored.
+    pub is_full: Cell<bool>,
+}
+
+impl Registry for Registered {
+    fn with_table(&self, _: &Aor, act: &mut dyn FnMut(&mut Table)) {
+        act(&mut self.table.borrow_mut());
+    }
+
+    fn is_first_use(&self, proof: Use) -> bool {
+        self.replays.borrow_mut().admit(proof.nonce, proof.made_secs, proof.count, self.unix_secs.get())
+    }
+
+    fn unix_secs(&self) -> u64 {
+        self.unix_secs.get()
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_full.get()
+    }
 }
 
 impl World for Shared {
@@ -62,6 +98,10 @@ impl World for Shared {
 
     fn looks_dead(&self, pool: PoolId) -> bool {
         self.board.borrow().looks_dead(pool)
+    }
+
+    fn registry(&self) -> Option<&dyn Registry> {
+        Some(&self.registry)
     }
 }
 
@@ -159,6 +199,7 @@ impl Edge {
             shared: Shared {
                 shard: RefCell::new(Shard::new(now, leases_max, history_max)),
                 board: RefCell::new(Board::new(7)),
+                registry: Registered { table: RefCell::new(Table::new(100)), ..Registered::default() },
             },
             now,
             stopping: false,
@@ -169,6 +210,67 @@ impl Edge {
         };
         edge.plan(count, None);
         edge
+    }
+
+    /// An edge with two nodes that is the registrar of the users 1001 and 1002, whose password is `pw`.
+    pub fn with_registrar() -> Self {
+        let mut edge = Self::with_nodes(2);
+        edge.farm.nodes.resize(102, None);
+        edge.farm.nodes[101] = Some(farm_node(AGENTS_ID.0, "agents", Kind::Agents, EDGE));
+        let user = |name: &str| {
+            let secrets = Secrets::of_password(name.as_bytes(), b"pbx", b"pw");
+            (Aor::from_user(name.as_bytes()).unwrap(), secrets)
+        };
+        let authority = Authority {
+            realm: "pbx".into(),
+            algorithms: vec![Digest::Sha256, Digest::Md5],
+            users: Users::new([user("1001"), user("1002")]),
+        };
+        edge.farm.registrar = Some(Arc::new(Service {
+            authority: Some(authority),
+            terms: Terms::default(),
+            not_registered: 480,
+            domain: b"pbx.example.com"[..].into(),
+            agents: AGENTS_ID,
+        }));
+        let agents = Rule {
+            name: "agents".into(),
+            from: From::Agents,
+            to_user: None,
+            from_user: None,
+            to_host: None,
+            methods: vec![],
+            action: Action::Pool(INBOUND),
+        };
+        edge.farm.rules.push(agents);
+        edge.shared.registry.unix_secs.set(1_795_000_000);
+        edge
+    }
+
+    /// What the registrar shares.
+    pub fn registered(&self) -> &Registered {
+        &self.shared.registry
+    }
+
+    /// Contacts of a user.
+    pub fn contacts_of(&self, user: &str) -> Vec<String> {
+        let table = self.shared.registry.table.borrow();
+        table.find(user.as_bytes()).iter().map(|b| String::from_utf8_lossy(&b.contact).into_owned()).collect()
+    }
+
+    /// Calls to agents.
+    pub fn agent_leases(&self) -> u32 {
+        self.leases_on(AGENTS_ID.0)
+    }
+
+    /// The answers that wait for the disk.
+    pub fn held_answers(&self) -> Vec<Sent> {
+        let held = self.outbox.registrations.iter();
+        held.map(|one| Sent {
+            to: one.to.target().address.to_string(),
+            text: String::from_utf8_lossy(&self.outbox.text[one.granted.clone()]).into_owned(),
+        })
+        .collect()
     }
 
     /// Tells the board about nodes and pools.
@@ -398,6 +500,7 @@ fn farm(count: u32, calls: CallPolicy) -> Farm {
         ],
         calls,
         security: SecurityPolicy::default(),
+        registrar: None,
     }
 }
 

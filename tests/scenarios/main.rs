@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod agents;
 mod calls;
 mod cancel;
 mod dialogs;
@@ -9,4 +10,5 @@ mod failover;
 #[allow(dead_code)]
 mod harness;
 mod refusals;
+mod registrar;
 mod torture;

@@ -9,6 +9,7 @@ mod overflow;
 mod policies;
 mod pools;
 mod reach;
+mod registrar;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ const GATEWAYS_MAX: usize = 10_000;
 const POOLS_MAX: usize = 1_000;
 const NODES_MAX: usize = 20_000;
 const ROUTES_MAX: usize = 1_000;
+const USERS_MAX: usize = 1_000_000;
 const STRIP_MAX: usize = 64;
 const CODES_MAX: usize = 64;
 
@@ -87,6 +89,7 @@ impl Check<'_> {
             calls: self.calls(raw.calls.as_ref(), raw.failover.as_ref()),
             security: self.security(raw.security.as_ref()),
             limits: self.limits(raw.limits.as_ref()),
+            registrar: self.registrar(raw),
             dns: self.dns(raw.dns.as_ref()),
             stop_wait: policies::stop_wait(raw.stop.as_ref()),
             api: self.api(raw.api.as_ref()),
@@ -100,6 +103,7 @@ impl Check<'_> {
         let health = raw.health.as_ref().and_then(|health| health.dead_codes.as_ref());
         let failover = raw.failover.as_ref().and_then(|failover| failover.retry_on.as_ref());
         let strip = raw.security.as_ref().and_then(|security| security.strip.as_ref());
+        let users = raw.registrar.as_ref().and_then(|registrar| registrar.users.as_ref());
         let before = self.problems.len();
         for (path, count, max) in [
             (Path::to("listen"), length(raw.listen.as_ref()), LISTENERS_MAX),
@@ -107,6 +111,7 @@ impl Check<'_> {
             (Path::to("pools"), pools.map_or(0, BTreeMap::len), POOLS_MAX),
             (Path::to("pools"), nodes, NODES_MAX),
             (Path::to("routes"), length(raw.routes.as_ref()), ROUTES_MAX),
+            (Path::to("registrar").key("users"), length(users), USERS_MAX),
             (Path::to("health").key("dead_codes"), length(health), CODES_MAX),
             (Path::to("failover").key("retry_on"), length(failover), CODES_MAX),
             (Path::to("security").key("strip"), length(strip), STRIP_MAX),

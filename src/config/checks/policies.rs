@@ -154,6 +154,7 @@ impl Check<'_> {
     pub(super) fn limits(&mut self, raw: Option<&RawLimits>) -> Limits {
         let mut limits = Limits::default();
         let Some(raw) = raw else { return limits };
+        whole(&mut limits.bindings, raw.bindings);
         whole(&mut limits.calls, raw.calls);
         whole(&mut limits.message_bytes, raw.message_bytes);
         whole(&mut limits.connections, raw.connections);
@@ -237,13 +238,13 @@ fn dialplan_may_have_run(rule: &StatusRule) -> bool {
     }
 }
 
-fn time<const MIN: u64, const MAX: u64>(slot: &mut Duration, given: Option<Given<Time<MIN, MAX>>>) {
+pub(super) fn time<const MIN: u64, const MAX: u64>(slot: &mut Duration, given: Option<Given<Time<MIN, MAX>>>) {
     if let Some(Given(Time(time))) = given {
         *slot = time;
     }
 }
 
-fn whole<const MIN: u32, const MAX: u32>(slot: &mut u32, given: Option<Given<Whole<MIN, MAX>>>) {
+pub(super) fn whole<const MIN: u32, const MAX: u32>(slot: &mut u32, given: Option<Given<Whole<MIN, MAX>>>) {
     if let Some(Given(Whole(number))) = given {
         *slot = number;
     }

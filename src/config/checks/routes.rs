@@ -27,7 +27,7 @@ impl Check<'_> {
         let items = raw.routes.as_deref().unwrap_or_default();
         let given = self.placed(&path, items);
         let routes = if given.is_empty() && !self.has_lost_items(&path) {
-            self.default_routes(&path, farm)
+            self.default_routes(raw, &path, farm)
         } else {
             self.unique_names(&given);
             let routes: Vec<Placed<RouteConfig>> =
@@ -43,7 +43,7 @@ impl Check<'_> {
     }
 
     /// Calls of gateways go in, calls of nodes go out.
-    fn default_routes(&mut self, path: &Path, farm: &Farm) -> Vec<RouteConfig> {
+    fn default_routes(&mut self, raw: &RawConfig, path: &Path, farm: &Farm) -> Vec<RouteConfig> {
         let to = |name: &str, from, pool: &str| RouteConfig {
             name: Some(name.to_owned()),
             from,
@@ -63,6 +63,9 @@ impl Check<'_> {
         }
         let mut routes: Vec<RouteConfig> = Vec::new();
         routes.extend(inbound.map(|pool| to("default-in", RouteFrom::Gateways, pool)));
+        if raw.registrar.is_some() {
+            routes.extend(inbound.map(|pool| to("default-agents", RouteFrom::Agents, pool)));
+        }
         if farm.pool_names.contains(GATEWAY_POOL) {
             routes.push(to("default-out", RouteFrom::Nodes, GATEWAY_POOL));
         }
@@ -89,7 +92,7 @@ impl Check<'_> {
         {
             let groups = RouteFrom::GROUPS.into_iter();
             let hint = suggest::near(name, groups.chain(farm.names.iter().map(String::as_str)))
-                .unwrap_or_else(|| "gateways, nodes, anyone, or the name of a gateway or node".to_owned());
+                .unwrap_or_else(|| "gateways, nodes, agents, anyone, or the name of a gateway or node".to_owned());
             self.refuse(&path.key("from"), format!("there is no gateway and no node {name}"), Some(&hint));
         }
         let action = self.action(path, raw, farm)?;

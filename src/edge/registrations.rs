@@ -1,0 +1,257 @@
+//! Who is registered where, and bringing it to disk before anybody is told.
+//!
+//! Answers to REGISTER wait here for the thread that writes: it takes all that wait, commits them in one go, and sends
+//! their answers. While the disk is busy the next lot gathers, so the more come, the fewer commits each of them costs.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::calls::lease::Way;
+use crate::moment::Moment;
+use crate::proxy::contract::Registry;
+use crate::registrar::auth::Use;
+use crate::registrar::replays::Replays;
+use crate::registrar::{Aor, Binding, Table};
+use crate::store::contract::{SavedBinding, SavedFlow};
+use crate::transport::flow::{Flow, ListenerId, Protocol};
+
+use super::clock::{Clock, wall_millis};
+use super::engine::Engine;
+use super::hands::send_to;
+
+/// Parts of the table.
+const TABLES: usize = 64;
+/// Answers that may wait for the disk. Beyond it a REGISTER is answered 503 at once.
+const WAITING_MAX: usize = 8_192;
+/// Registrations of one commit.
+const COMMIT_MAX: usize = 2_048;
+/// Addresses of record whose ends are dealt with at one time, for each part of the table.
+const ENDS_MAX: usize = 256;
+/// How long the thread waits when there is nothing to do.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// All bindings, and what waits to be stored.
+pub struct Registrations {
+    tables: Box<[Mutex<Table>]>,
+    hasher: RandomState,
+    replays: Mutex<Replays>,
+    waiting: Mutex<Vec<Waiting>>,
+    wake: Condvar,
+}
+
+/// An address of record whose bindings are to be stored.
+pub struct Waiting {
+    /// Which.
+    pub aor: Aor,
+    /// Who is told then; none when a binding just ran out.
+    pub answer: Option<Answer>,
+}
+
+/// An answer that waits for the disk.
+pub struct Answer {
+    /// Where it goes.
+    pub to: Way,
+    /// For when the bindings are stored.
+    pub granted: Vec<u8>,
+    /// For when they cannot be.
+    pub failed: Vec<u8>,
+}
+
+impl Registrations {
+    /// An empty table for so many bindings.
+    pub fn new(bindings_max: usize) -> Self {
+        let table = || Mutex::new(Table::new(bindings_max.div_ceil(TABLES)));
+        Registrations {
+            tables: std::iter::repeat_with(table).take(TABLES).collect(),
+            hasher: RandomState::new(),
+            replays: Mutex::default(),
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Bindings in all.
+    pub fn count(&self) -> usize {
+        self.tables.iter().map(|table| table.lock().len()).sum()
+    }
+
+    /// Looks at every address of record, one part of the table after the other.
+    pub fn each(&self, mut look: impl FnMut(&Aor, &[Binding])) {
+        for table in &self.tables {
+            table.lock().iter().for_each(|(aor, bindings)| look(aor, bindings));
+        }
+    }
+
+    /// What is held for one.
+    pub fn of(&self, aor: &Aor) -> Vec<Binding> {
+        self.table(aor).lock().find(aor.as_bytes()).to_vec()
+    }
+
+    /// Puts back what was stored before a restart; true when something of it is still alive.
+    pub fn restore(&self, aor: &Aor, saved: Vec<SavedBinding<'_>>, clock: &Clock) -> bool {
+        let now = clock.now();
+        let bindings: Vec<Binding> =
+            saved.into_iter().map(|one| restored(one, clock)).filter(|binding| binding.expires > now).collect();
+        let is_alive = !bindings.is_empty();
+        self.table(aor).lock().put(aor, bindings);
+        is_alive
+    }
+
+    /// Hands in an address of record whose bindings changed.
+    pub fn save(&self, waiting: Waiting) {
+        self.waiting.lock().push(waiting);
+        self.wake.notify_one();
+    }
+
+    fn table(&self, aor: &Aor) -> &Mutex<Table> {
+        &self.tables[self.hasher.hash_one(aor) as usize % TABLES]
+    }
+
+    /// Takes out what has run out.
+    fn expire(&self, now: Moment, mut ended: impl FnMut(&Aor)) {
+        for table in &self.tables {
+            let mut over = Vec::new();
+            table.lock().expire(now, ENDS_MAX, |aor, _| over.push(aor.clone()));
+            over.iter().for_each(&mut ended);
+        }
+    }
+
+    fn take_waiting(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            self.wake.wait_for(&mut waiting, PAUSE);
+        }
+        let most = waiting.len().min(COMMIT_MAX);
+        waiting.drain(..most).collect()
+    }
+}
+
+impl Registry for Registrations {
+    fn with_table(&self, aor: &Aor, act: &mut dyn FnMut(&mut Table)) {
+        act(&mut self.table(aor).lock());
+    }
+
+    fn is_first_use(&self, proof: Use) -> bool {
+        self.replays.lock().admit(proof.nonce, proof.made_secs, proof.count, self.unix_secs())
+    }
+
+    fn unix_secs(&self) -> u64 {
+        wall_millis() / 1_000
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.lock().len() < WAITING_MAX
+    }
+}
+
+/// The thread that brings registrations to disk. It ends when this is dropped.
+pub struct Registrar {
+    engine: Arc<Engine>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Registrar {
+    /// Starts it.
+    pub fn start(engine: &Arc<Engine>) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (own, stopped) = (Arc::clone(engine), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("registrar".to_owned()).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                store(&own, own.registrations.take_waiting());
+                expire(&own);
+            }
+            store(&own, own.registrations.take_waiting());
+        })?;
+        Ok(Registrar { engine: Arc::clone(engine), stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Registrar {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.engine.registrations.wake.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One commit, and the answers that waited for it.
+fn store(engine: &Arc<Engine>, lot: Vec<Waiting>) {
+    if lot.is_empty() {
+        return;
+    }
+    let mut seen = HashSet::new();
+    let mut batch = Vec::with_capacity(lot.len());
+    for waiting in lot.iter().filter(|waiting| seen.insert(&waiting.aor)) {
+        // What is held now is at least as new as what is waited for.
+        let bindings = engine.registrations.of(&waiting.aor);
+        let octets = (!bindings.is_empty()).then(|| written(&bindings, &engine.clock));
+        batch.push((waiting.aor.as_bytes().to_vec(), octets));
+    }
+    let stored = engine.store.bindings(&batch);
+    if let Err(error) = &stored {
+        tracing::error!("registrations cannot be stored, phones are answered 500: {error}");
+    }
+    engine.metrics.registration_commits.inc();
+    for answer in lot.into_iter().filter_map(|waiting| waiting.answer) {
+        let bytes = if stored.is_ok() { answer.granted } else { answer.failed };
+        send_to(engine, answer.to, bytes);
+    }
+}
+
+/// Bindings that ran out go, from the disk too.
+fn expire(engine: &Engine) {
+    engine.registrations.expire(engine.clock.now(), |aor| {
+        engine.metrics.bindings_ended.with_label_values(&["expired"]).inc();
+        engine.registrations.save(Waiting { aor: aor.clone(), answer: None });
+    });
+}
+
+fn written(bindings: &[Binding], clock: &Clock) -> Vec<u8> {
+    let saved: Vec<SavedBinding<'_>> = bindings.iter().map(|binding| saved(binding, clock)).collect();
+    SavedBinding::write(&saved)
+}
+
+fn saved<'a>(binding: &'a Binding, clock: &Clock) -> SavedBinding<'a> {
+    SavedBinding {
+        contact: &binding.contact,
+        flow: SavedFlow {
+            listener: binding.flow.listener.0,
+            is_tcp: binding.flow.protocol == Protocol::Tcp,
+            remote: binding.flow.remote,
+        },
+        preference: binding.preference,
+        expires: clock.unix_millis(binding.expires),
+        updated: clock.unix_millis(binding.updated),
+        call_id: binding.call_id,
+        cseq: binding.cseq,
+        instance: binding.instance.as_deref(),
+        reg_id: binding.reg_id,
+        path: &binding.path,
+    }
+}
+
+fn restored(saved: SavedBinding<'_>, clock: &Clock) -> Binding {
+    let protocol = if saved.flow.is_tcp { Protocol::Tcp } else { Protocol::Udp };
+    Binding {
+        contact: saved.contact.into(),
+        flow: Flow { listener: ListenerId(saved.flow.listener), protocol, remote: saved.flow.remote, connection: None },
+        preference: saved.preference,
+        expires: clock.moment_of(saved.expires),
+        updated: clock.moment_of(saved.updated),
+        call_id: saved.call_id,
+        cseq: saved.cseq,
+        instance: saved.instance.map(Box::from),
+        reg_id: saved.reg_id,
+        path: saved.path.into(),
+    }
+}

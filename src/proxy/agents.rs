@@ -1,0 +1,151 @@
+//! Calls to agents: a node asks for a user, his phones get the INVITE one after the other (RFC 3261 sections 16.5 and 16.6).
+
+use std::sync::Arc;
+
+use crate::calls::history::{Candidates, Choice, End, EndCause};
+use crate::calls::lease::{Contact, Way};
+use crate::calls::{NodeId, Shard};
+use crate::dispatch::Picked;
+use crate::registrar::{Aor, Binding, Service};
+use crate::sip::message::Message;
+use crate::sip::{Method, Request};
+
+use super::branch::transaction;
+use super::contract::{Destination, RejectReason, Side, World};
+use super::core::{Core, Inbound};
+use super::dialog::NO_POOL;
+use super::forward::{Forwarding, opens_dialog};
+use super::invite::Opening;
+use super::route::Routing;
+
+/// Phones that one call is offered to: no more than a call has tries.
+const CONTACTS_MAX: usize = crate::calls::tries::TRIES_MAX as usize;
+
+impl<W: World> Core<'_, W> {
+    /// True for a user of the farm's: one who may register, or one who is registered where everybody may.
+    pub(super) fn is_agent(&self, user: &[u8]) -> bool {
+        let (Some(service), Some(registry), Some(aor)) =
+            (&self.farm.registrar, self.world.registry(), Aor::from_user(user))
+        else {
+            return false;
+        };
+        let mut is_registered = false;
+        if service.authority.is_none() {
+            registry.with_table(&aor, &mut |table| is_registered = !table.find(aor.as_bytes()).is_empty());
+        }
+        is_registered || service.knows(aor.as_bytes())
+    }
+
+    /// A request of a node's for an agent.
+    pub(super) fn call_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, user: &[u8]) {
+        let (Some(service), Some(aor)) = (self.farm.registrar.clone(), Aor::from_user(user)) else { return };
+        let contacts = self.contacts(inbound.request, &aor);
+        if inbound.request.method() == Method::Invite {
+            self.invite_agent(inbound, routing, &service, contacts);
+        } else {
+            self.ask_agent(inbound, routing, &service, contacts.first());
+        }
+    }
+
+    /// Where the user's phones are, the most wanted first; only that one which the URI names by its GRUU (RFC 5627).
+    fn contacts(&self, request: Request<'_>, aor: &Aor) -> Vec<Contact> {
+        let wanted = request.uri().and_then(|uri| uri.param(b"gr")).filter(|gr| !gr.is_empty());
+        let is_wanted = |binding: &&Binding| wanted.is_none_or(|gr| is_instance(binding, gr));
+        let mut list = Vec::new();
+        if let Some(registry) = self.world.registry() {
+            registry.with_table(aor, &mut |table| {
+                let live = table.find(aor.as_bytes()).iter().filter(|binding| binding.expires > self.now);
+                list = live.filter(is_wanted).take(CONTACTS_MAX).map(contact).collect();
+            });
+        }
+        list
+    }
+
+    fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, service: &Service, contacts: Vec<Contact>) {
+        let request = inbound.request;
+        let Some(via) = request.via() else { return };
+        let (key, rule) = (self.key(request), Arc::from("agents"));
+        let transaction = transaction(&self.farm.keys, request, via);
+        let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None };
+        let world = self.world;
+        world.with_shard(key, |shard| match shard.find(key) {
+            Some(slot) if shard.lease(slot).transaction == transaction => {
+                self.known_call(shard, slot, inbound, routing, opening);
+            }
+            Some(slot) => {
+                shard.remove(slot);
+                self.open_agent_call(shard, inbound, routing, opening, service, contacts);
+            }
+            None => self.open_agent_call(shard, inbound, routing, opening, service, contacts),
+        });
+    }
+
+    fn open_agent_call(
+        &mut self,
+        shard: &mut Shard,
+        inbound: Inbound<'_>,
+        routing: &Routing<'_>,
+        opening: Opening<'_>,
+        service: &Service,
+        contacts: Vec<Contact>,
+    ) {
+        let Inbound { request, flow, source, .. } = inbound;
+        self.explain(shard, inbound, opening, NO_POOL, Choice::Location, Candidates::default());
+        let Some(first) = contacts.first() else {
+            let reason = RejectReason::NotRegistered(service.not_registered);
+            let end = End { cause: EndCause::Failed, at: self.now, code: Some(reason.code()) };
+            shard.history.note_end(opening.key, end);
+            return self.reject(request, flow, source, reason);
+        };
+        if !shard.has_room() {
+            return self.reject(request, flow, source, RejectReason::TooManyCalls);
+        }
+        let picked = self.picked_contact(service.agents, first.way);
+        let mut lease = self.new_lease(inbound, opening, None, &picked);
+        if let Some(invite) = lease.phase.invite_mut() {
+            invite.contacts = contacts.into();
+        }
+        let Ok(slot) = shard.open(lease) else {
+            self.world.give_back(picked.seat);
+            return self.reject(request, flow, source, RejectReason::TooManyCalls);
+        };
+        self.offer(shard, slot, inbound, routing, picked);
+    }
+
+    /// A place for a call to an agent.
+    pub(super) fn picked_contact(&self, agents: NodeId, way: Way) -> Picked {
+        let seat = self.world.take_on(agents);
+        Picked { seat, way, choice: Choice::Location, pool: NO_POOL, candidates: Candidates::default() }
+    }
+
+    /// A request that opens no call: the best phone gets it.
+    fn ask_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, service: &Service, contact: Option<&Contact>) {
+        let Inbound { request, flow, source, .. } = inbound;
+        let Some(via) = request.via() else { return };
+        let Some(contact) = contact else {
+            return self.reject(request, flow, source, RejectReason::NotRegistered(service.not_registered));
+        };
+        let transaction = transaction(&self.farm.keys, request, via);
+        let token = self.token(inbound, contact.way).filter(|_| opens_dialog(request.method()));
+        let forwarding = Forwarding {
+            to: &Destination::Way(contact.way),
+            side: Side::Node,
+            transaction,
+            attempt: 0,
+            uri: Some(&contact.uri),
+            routes: &contact.routes,
+            record: token.as_ref(),
+            try_of: None,
+        };
+        self.forward(inbound, routing, forwarding);
+    }
+}
+
+fn contact(binding: &Binding) -> Contact {
+    Contact { way: Way::Flow(binding.flow), uri: binding.contact.clone(), routes: binding.path.clone() }
+}
+
+/// True when a GRUU's `gr` names the phone.
+fn is_instance(binding: &Binding, gr: &[u8]) -> bool {
+    matches!(binding.instance.as_deref(), Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
+}

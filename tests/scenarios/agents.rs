@@ -1,0 +1,167 @@
+//! Calls to agents and from agents.
+
+use std::time::Duration;
+
+use crate::harness::*;
+use crate::registrar::{PHONE, Phone};
+
+const DESK: &str = "198.51.100.77:5062";
+
+/// An INVITE of a node for this user, as Asterisk sends it.
+fn dial(user: &str, call_id: &str) -> String {
+    let at = node(1);
+    format!(
+        "INVITE sip:{user}@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP {at};rport;branch=z9hG4bKPj{call_id}\r\n\
+         Max-Forwards: 70\r\nFrom: \"PSTN Caller\" <sip:+15551234@pbx.example.com>;tag=n1\r\nTo: <sip:{user}@pbx.example.com>\r\n\
+         Contact: <sip:node1@{at}>\r\nCall-ID: {call_id}\r\nCSeq: 25201 INVITE\r\nRoute: <sip:{EDGE};lr>\r\n\
+         X-Edge-Queue: q700\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn registered(users: &[&'static str]) -> Edge {
+    let mut edge = Edge::with_registrar();
+    for user in users {
+        let at = if *user == "1001" { PHONE } else { DESK };
+        Phone::new(user, at).is_registered(&mut edge);
+    }
+    edge
+}
+
+#[test]
+fn a_node_that_asks_for_an_agent_reaches_his_phone_where_it_registered_from() {
+    let mut edge = registered(&["1001"]);
+    let invite = only(edge.receive(&node(1), &dial("1001", "c1")));
+    assert_eq!((invite.to.as_str(), invite.first_line()), (PHONE, "INVITE sip:1001@10.0.0.1:5060 SIP/2.0"));
+    assert_eq!(invite.header("Route"), None);
+    assert_eq!(edge.agent_leases(), 1);
+    let ringing = only(edge.receive(PHONE, &invite.reply(180, "")));
+    assert_eq!((ringing.to.as_str(), ringing.first_line()), (node(1).as_str(), "SIP/2.0 180 Whatever"));
+    let ok = only(edge.receive(PHONE, &invite.reply(200, "")));
+    assert_eq!(ok.to, node(1));
+    let route = ok.header("Record-Route").unwrap().to_owned();
+    let in_dialog = |method: &str, uri: &str, from: &str, to: &str, at: &str| {
+        format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};rport;branch=z9hG4bK-{method}-{from}\r\nMax-Forwards: 70\r\n\
+             From: <sip:x@pbx.example.com>;tag={from}\r\nTo: <sip:y@pbx.example.com>;tag={to}\r\nCall-ID: c1\r\nCSeq: 25202 {method}\r\n\
+             Route: {route}\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    // Both ways: the node to the phone's flow, the phone to the node.
+    let ack = only(edge.receive(&node(1), &in_dialog("ACK", "sip:1001@10.0.0.1:5060", "n1", "node", &node(1))));
+    assert_eq!(ack.to, PHONE);
+    let hold =
+        only(edge.receive(PHONE, &in_dialog("INVITE", "sip:node1@127.0.0.11:5060", "node", "n1", "10.0.0.1:5060")));
+    assert_eq!(hold.to, node(1));
+    let bye = only(edge.receive(PHONE, &in_dialog("BYE", "sip:node1@127.0.0.11:5060", "node", "n1", "10.0.0.1:5060")));
+    assert_eq!(bye.to, node(1));
+    edge.receive(&node(1), &bye.reply(200, ""));
+    assert_eq!(edge.agent_leases(), 0);
+}
+
+#[test]
+fn an_agent_who_is_registered_nowhere_is_480_and_a_strangers_number_goes_to_the_gateways() {
+    let mut edge = registered(&[]);
+    let answer = only(edge.receive(&node(1), &dial("1001", "c1")));
+    assert_eq!((answer.to.as_str(), answer.first_line()), (node(1).as_str(), "SIP/2.0 480 Temporarily Unavailable"));
+    let out = only(edge.receive(&node(1), &dial("0301234", "c2")));
+    assert_eq!(out.to, GATEWAY);
+    assert_eq!(edge.agent_leases(), 0);
+}
+
+#[test]
+fn a_silent_phone_is_followed_by_the_next_one() {
+    let mut edge = Edge::with_registrar();
+    let mut phone = Phone::new("1001", PHONE);
+    phone.registers(&mut edge, "Contact: <sip:mobile@10.0.0.5>;q=0.5\r\nExpires: 600\r\n");
+    phone.at = DESK;
+    phone.registers(&mut edge, "Contact: <sip:desk@10.0.0.6>;q=1.0\r\nExpires: 600\r\n");
+    let first = only(edge.receive(&node(1), &dial("1001", "c1")));
+    assert_eq!((first.to.as_str(), first.first_line()), (DESK, "INVITE sip:desk@10.0.0.6 SIP/2.0"));
+    let sent = edge.advance(Duration::from_millis(1_100));
+    let second = sent.iter().find(|sent| sent.to == PHONE).expect("the next phone");
+    assert_eq!(second.first_line(), "INVITE sip:mobile@10.0.0.5 SIP/2.0");
+    assert_eq!(edge.agent_leases(), 1);
+    let cancelled = sent.iter().any(|sent| sent.to == DESK && sent.first_line() == "CANCEL sip:desk@10.0.0.6 SIP/2.0");
+    assert!(cancelled, "{sent:?}");
+    let ok = edge.receive(PHONE, &second.reply(200, ""));
+    assert!(ok.iter().any(|sent| sent.to == node(1) && sent.first_line().starts_with("SIP/2.0 200")));
+}
+
+#[test]
+fn a_phone_that_nobody_listens_at_any_more_is_no_reason_to_wait() {
+    let mut edge = registered(&["1001"]);
+    only(edge.receive(&node(1), &dial("1001", "c1")));
+    let answer = only(edge.refused(PHONE));
+    assert_eq!(answer.to, node(1));
+    assert_eq!(answer.first_line(), "SIP/2.0 480 Temporarily Unavailable");
+    assert_eq!(edge.agent_leases(), 0);
+}
+
+#[test]
+fn a_repeated_invite_goes_to_the_same_phone_with_the_same_branch() {
+    let mut edge = registered(&["1001"]);
+    let first = only(edge.receive(&node(1), &dial("1001", "c1")));
+    let again = only(edge.receive(&node(1), &dial("1001", "c1")));
+    assert_eq!(first, again);
+    assert_eq!(edge.agent_leases(), 1);
+}
+
+#[test]
+fn a_cancelled_call_is_cancelled_at_the_phone() {
+    let mut edge = registered(&["1001"]);
+    let invite = only(edge.receive(&node(1), &dial("1001", "c1")));
+    edge.receive(PHONE, &invite.reply(180, ""));
+    let cancel = dial("1001", "c1").replace("INVITE sip", "CANCEL sip").replace("25201 INVITE", "25201 CANCEL");
+    let sent = edge.receive(&node(1), &cancel);
+    let own = sent.iter().find(|sent| sent.to == PHONE).expect("a CANCEL for the phone");
+    assert_eq!(own.first_line(), "CANCEL sip:1001@10.0.0.1:5060 SIP/2.0");
+    assert_eq!(own.branch(), invite.branch());
+}
+
+/// An INVITE of a phone.
+fn call_out(phone: &Phone, cseq: u32, lines: &str) -> String {
+    let user = phone.user;
+    format!(
+        "INVITE sip:700@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK-out-{cseq}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:{user}@pbx.example.com>;tag=p\r\nTo: <sip:700@pbx.example.com>\r\nCall-ID: out\r\n\
+         CSeq: {cseq} INVITE\r\nContact: <{}>\r\nP-Asserted-Identity: <sip:boss@pbx.example.com>\r\n\
+         P-Preferred-Identity: <sip:boss@pbx.example.com>\r\nUser-Agent: a phone with a name of usual length 1.2.3\r\n\
+         {lines}Content-Length: 0\r\n\r\n",
+        phone.contact()
+    )
+}
+
+#[test]
+fn an_agents_own_call_is_proven_and_the_node_hears_who_he_is() {
+    let mut edge = registered(&["1001"]);
+    let mut phone = Phone::new("1001", PHONE);
+    let challenge = only(edge.receive(PHONE, &call_out(&phone, 1, "")));
+    assert_eq!(challenge.first_line(), "SIP/2.0 407 Proxy Authentication Required");
+    let proof = phone.proof(&challenge, "INVITE", "sip:700@pbx.example.com");
+    let text = call_out(&phone, 2, &proof);
+    let invite = only(edge.receive(PHONE, &text));
+    assert!(invite.to == node(1) || invite.to == node(2));
+    let said: Vec<&str> = invite.headers("P-Asserted-Identity").collect();
+    assert_eq!(said, ["<sip:1001@pbx.example.com>"]);
+    assert_eq!((invite.header("P-Preferred-Identity"), invite.header("Proxy-Authorization")), (None, None));
+    // The phone repeats it: the same call, no second challenge.
+    assert_eq!(only(edge.receive(PHONE, &text)), invite);
+    // The node it was given to says nothing: the next one hears the same of the caller.
+    let at = invite.to.clone();
+    let next = edge.advance(Duration::from_millis(1_100)).into_iter().find(|sent| sent.to != at && sent.to != PHONE);
+    let next = next.expect("the other node");
+    let said: Vec<&str> = next.headers("P-Asserted-Identity").collect();
+    assert_eq!(said, ["<sip:1001@pbx.example.com>"]);
+    assert_eq!(next.header("Proxy-Authorization"), None);
+}
+
+#[test]
+fn a_phone_with_a_wrong_password_calls_nobody() {
+    let mut edge = registered(&["1001"]);
+    let mut phone = Phone { password: "guess", ..Phone::new("1001", PHONE) };
+    let challenge = only(edge.receive(PHONE, &call_out(&phone, 1, "")));
+    let proof = phone.proof(&challenge, "INVITE", "sip:700@pbx.example.com");
+    let answer = only(edge.receive(PHONE, &call_out(&phone, 2, &proof)));
+    assert_eq!(answer.first_line(), "SIP/2.0 407 Proxy Authentication Required");
+    assert_eq!(edge.leases(2), [0, 0]);
+}
