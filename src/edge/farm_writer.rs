@@ -16,7 +16,7 @@ use crate::calls::NodeId;
 use crate::config::build::{Built, Inputs, Names, build};
 use crate::config::{self, Change, Checked, Config, Environment, Problem, diff};
 use crate::dispatch::farm::Generation;
-use crate::dispatch::node::{Admin, NodeUri};
+use crate::dispatch::node::{Admin, Kind, Node, NodeUri};
 use crate::keys::Keys;
 use crate::resolve::{Address, Answer, ResolvePolicy, Resolver, literal};
 use crate::store::SavedAdmin;
@@ -456,12 +456,15 @@ impl FarmWriter {
         let farm = self.engine.farm.load_full();
         let configured: Vec<NodeId> =
             named_uris(&self.config).filter_map(|(name, _)| self.names.find_node(name)).collect();
-        let is_done = |id: NodeId| !configured.contains(&id) && !self.is_gateway(id) && !self.has_calls(id);
-        let done = farm.nodes.iter().flatten().any(|node| is_done(node.id));
+        let is_done = |node: &Node| {
+            let stays = configured.contains(&node.id) || self.is_gateway(node.id) || node.kind == Kind::Agents;
+            !stays && !self.has_calls(node.id)
+        };
+        let done = farm.nodes.iter().flatten().any(|node| is_done(node.as_ref()));
         if !done && !self.has_leftovers {
             return;
         }
-        for node in farm.nodes.iter().flatten().filter(|node| is_done(node.id)) {
+        for node in farm.nodes.iter().flatten().filter(|node| is_done(node)) {
             tracing::info!(node = &*node.name, "node {} is gone: its last call has ended", node.name);
         }
         self.rebuild().await;

@@ -55,7 +55,8 @@ impl<W: World> Core<'_, W> {
         registry: &dyn Registry,
     ) -> Result<Aor, Doubt> {
         let authority = service.authority.as_ref().ok_or(Doubt::Unproven)?;
-        let (user, proof) = authority.judge(request, header, &self.farm.keys, registry.unix_secs())?;
+        let (user, proof) =
+            authority.judge(request, header, &self.farm.keys, registry.unix_secs(), |uri| self.farm.is_own(uri))?;
         if registry.is_first_use(proof) { Ok(user) } else { Err(Doubt::Stale) }
     }
 
@@ -155,7 +156,8 @@ impl<W: World> Core<'_, W> {
     ) -> Result<Aor, Doubt> {
         let authority = service.authority.as_ref().ok_or(Doubt::Unproven)?;
         let header = HeaderName::ProxyAuthorization;
-        let (user, proof) = authority.judge(request, header, &self.farm.keys, registry.unix_secs())?;
+        let (user, proof) =
+            authority.judge(request, header, &self.farm.keys, registry.unix_secs(), |uri| self.farm.is_own(uri))?;
         if registry.is_first_use(proof) || self.is_repetition(request) { Ok(user) } else { Err(Doubt::Stale) }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::keys::Keys;
 use crate::sip::message::Message;
+use crate::sip::uri::{self, Uri};
 use crate::sip::{HeaderName, Method, Request};
 use crate::transport::flow::Flow;
 
@@ -62,6 +63,7 @@ impl Authority {
         header: HeaderName,
         keys: &Keys,
         unix_secs: u64,
+        is_own: impl Fn(&Uri<'_>) -> bool,
     ) -> Result<(Aor, Use), Doubt> {
         let own = |credentials: &Credentials<'_>| *credentials.realm == *self.realm.as_bytes();
         let said = request.values(header).filter_map(Credentials::read).find(own).ok_or(Doubt::Unproven)?;
@@ -74,7 +76,7 @@ impl Authority {
         let nobody = ha1(said.algorithm, &said.username, self.realm.as_bytes(), b"");
         let method = request.method_name();
         let proven = said.proves(known.unwrap_or(&nobody), method) && known.is_some();
-        if !proven || !names_target(&said, request) {
+        if !proven || !names_target(&said, request, is_own) {
             return Err(Doubt::Wrong);
         }
         let Verdict::Fresh { age } = nonce::judge(&keys.nonce, unix_secs, &said.nonce) else {
@@ -116,11 +118,14 @@ impl Authority {
     }
 }
 
-/// The digest must be over this request's target, or it may have been made for another (RFC 7616 section 3.4.6). Phones and proxies
-/// differ in spelling, so what is compared is whom it names.
-fn names_target(said: &Credentials<'_>, request: Request<'_>) -> bool {
-    let parse = |text| crate::sip::uri::parse(text).map(|uri| (uri.user, uri.host.to_ascii_lowercase()));
-    *said.uri == *request.uri_text() || (parse(&said.uri).is_some() && parse(&said.uri) == parse(request.uri_text()))
+/// The digest must be over this request's target, or it may have been made for another (RFC 7616 section 3.4.6). Phones spell the
+/// farm in many ways, by its name or its address, so what is compared is whom of the farm's it names (RFC 3261 section 22.4).
+fn names_target(said: &Credentials<'_>, request: Request<'_>, is_own: impl Fn(&Uri<'_>) -> bool) -> bool {
+    if *said.uri == *request.uri_text() {
+        return true;
+    }
+    let (Some(said), Some(asked)) = (uri::parse(&said.uri), request.uri()) else { return false };
+    said.user == asked.user && is_own(&said) && is_own(&asked)
 }
 
 /// Different for each request and flow, the same for repetitions.
