@@ -52,7 +52,11 @@ impl<W: World> Core<'_, W> {
         if is_dead {
             return match request.method() {
                 Method::Ack => self.drop(DropReason::Unroutable),
-                Method::Bye => self.reject(request, flow, inbound.source, RejectReason::NodeDownBye),
+                Method::Bye => {
+                    // It is sent on all the same: a node that only froze ends the call when it wakes.
+                    self.forward_in_dialog(inbound, routing, &to, side, 0);
+                    self.reject(request, flow, inbound.source, RejectReason::NodeDownBye);
+                }
                 _ => self.reject(request, flow, inbound.source, RejectReason::NodeDown),
             };
         }
