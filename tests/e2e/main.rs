@@ -1,0 +1,20 @@
+//! End to end: the edge's own binary between SIPp gateways and SIPp or Asterisk nodes, on loopback.
+//!
+//! Each test has a farm on addresses of its own (127.0.N.x), so that they run side by side, in one process or in many.
+//! `tests/install` installs what they need. `CORDBOARD_E2E_KEEP=1` leaves the folder of a failed test.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+mod edge;
+#[allow(dead_code)]
+mod farm;
+#[allow(dead_code)]
+mod lab;
+mod nodes_fail;
+#[allow(dead_code)]
+mod process;
+#[allow(dead_code)]
+mod sipp;
+#[allow(dead_code)]
+mod told;
