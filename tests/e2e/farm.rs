@@ -1,6 +1,6 @@
 //! A farm on loopback addresses of its own: the edge at .10, nodes from .11, the gateway at .20.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -22,6 +22,8 @@ const SHOWN_LINES: usize = 60;
 /// The farm of one test.
 pub struct Farm {
     net: u8,
+    listen: String,
+    gateway: String,
     nodes: Vec<(String, String)>,
     pool: String,
     more: String,
@@ -35,9 +37,13 @@ pub struct Farm {
 impl Farm {
     /// A farm on 127.0.NET.x, without nodes. Every test has another number.
     pub fn new(net: u8) -> Self {
+        // A node's socket lies deep in it, and the name of a socket has to be short.
         let folder = tempfile::Builder::new().prefix("cb-e2e-").tempdir_in("/tmp").unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
         Farm {
             net,
+            listen: String::new(),
+            gateway: String::new(),
             nodes: vec![],
             pool: String::new(),
             more: String::new(),
@@ -63,6 +69,18 @@ impl Farm {
         let mut farm = self.node(keys);
         farm.play(farm.nodes.len(), scenario, options);
         farm
+    }
+
+    /// One more listener of the edge.
+    pub fn listen(mut self, uri: &str) -> Self {
+        self.listen += &format!(", \"{uri}\"");
+        self
+    }
+
+    /// One more gateway, with keys like `name: a, source: ["::1"]`.
+    pub fn gateway(mut self, keys: &str) -> Self {
+        self.gateway += &format!("  - {{ {keys} }}\n");
+        self
     }
 
     /// A line of the pool, such as `algorithm: random`.
@@ -93,11 +111,6 @@ impl Farm {
         format!("{}:5060", self.ip(10))
     }
 
-    /// The gateway's.
-    pub fn gateway_at(&self) -> String {
-        format!("{}:5060", self.ip(20))
-    }
-
     /// The test's own folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -105,7 +118,7 @@ impl Farm {
 
     /// The configuration file.
     pub fn file(&self) -> PathBuf {
-        self.path("dispatcher.yaml")
+        self.path("etc/dispatcher.yaml")
     }
 
     /// What is configured.
@@ -115,11 +128,13 @@ impl Farm {
             self.nodes.iter().map(|(name, keys)| format!("      - {{ name: {name}, {keys} }}\n")).collect();
         format!(
             "edge: {{ name: e2e, domains: [pbx.example.com], state_dir: {} }}\n\
-             listen: [\"udp://{edge}:5060\", \"tcp://{edge}:5060\"]\n\
-             gateways:\n  - {{ name: pri-1, source: [{gateway}] }}\n\
+             listen: [\"udp://{edge}:5060\", \"tcp://{edge}:5060\"{}]\n\
+             gateways:\n  - {{ name: pri-1, source: [{gateway}] }}\n{}\
              pools:\n  inbound:\n{}    nodes:\n{nodes}\
              api: {{ listen: \"{edge}:8080\" }}\n{}",
             state.display(),
+            self.listen,
+            self.gateway,
             self.pool,
             self.more
         )
@@ -127,16 +142,22 @@ impl Farm {
 
     /// Replaces the configuration file at once, as editors do.
     pub fn write(&self, text: &str) {
-        let new = self.path("dispatcher.yaml.new");
+        let new = self.path("etc/dispatcher.yaml.new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, self.file()).unwrap();
     }
 
     /// Starts a SIPp node as the k-th.
     pub fn play(&mut self, k: usize, scenario: &str, options: &[&str]) {
+        let at = self.at(k);
+        self.play_at(k, &at, scenario, options);
+    }
+
+    /// The same at another address.
+    pub fn play_at(&mut self, k: usize, at: &str, scenario: &str, options: &[&str]) {
         let name = format!("ast-{k}");
         self.players.retain(|player| player.name != name);
-        let player = Sipp::node(&name, scenario, &self.at(k), options, self.folder.path());
+        let player = Sipp::node(&name, scenario, at, options, self.folder.path());
         self.players.push(player);
     }
 
@@ -180,9 +201,15 @@ impl Farm {
 
     /// Starts the edge with the file that is there.
     pub fn start_edge(&mut self) {
+        let file = self.file();
+        self.start_edge_with(&file);
+    }
+
+    /// Starts the edge with another file.
+    pub fn start_edge_with(&mut self, file: &Path) {
         self.edge = None;
         let api = format!("{}:8080", self.ip(10));
-        self.edge = Some(Edge::start(&self.file(), self.folder.path(), &api));
+        self.edge = Some(Edge::start(file, self.folder.path(), &api));
     }
 
     /// The running edge.
@@ -210,11 +237,12 @@ impl Farm {
         std::fs::read_to_string(self.path("edge.log")).unwrap()
     }
 
-    /// Starts a load.
+    /// Starts a load, each from another port of the gateway's.
     pub fn load(&mut self, load: &Load) -> Sipp {
+        let from = format!("{}:{}", self.ip(20), 5060 + self.gateways);
         self.gateways += 1;
         let name = format!("gateway-{}", self.gateways);
-        Sipp::gateway(&name, load, &self.gateway_at(), &self.edge_at(), self.folder.path())
+        Sipp::gateway(&name, load, &from, &self.edge_at(), self.folder.path())
     }
 
     /// A load from beginning to end, without a failed call.
@@ -233,6 +261,11 @@ impl Farm {
         assert_eq!(code, 0, "the edge's exit code");
     }
 
+    /// Waits until the edge has heard of these nodes.
+    pub fn until_known(&self, names: &[&str]) {
+        names.iter().for_each(|name| self.edge().until_node(name, "up", UP_WITHIN));
+    }
+
     /// Waits until all of the nodes are up.
     pub fn until_all_up(&self) {
         until("all nodes are up", UP_WITHIN, || self.edge().nodes().iter().all(|node| node.state == "up"));
@@ -242,6 +275,7 @@ impl Farm {
         let mut files: Vec<PathBuf> =
             std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
+        files.push(self.file());
         let is_told = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "err" || kind == "yaml");
         let edge_log = self.path("edge.log");
         for path in files.iter().filter(|path| is_told(path) || **path == edge_log) {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod calls;
 #[allow(dead_code)]
 mod edge;
 #[allow(dead_code)]
@@ -14,6 +15,8 @@ mod lab;
 mod nodes_fail;
 #[allow(dead_code)]
 mod process;
+mod reload;
+mod restart;
 #[allow(dead_code)]
 mod sipp;
 #[allow(dead_code)]
