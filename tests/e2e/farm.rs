@@ -26,6 +26,7 @@ pub struct Farm {
     gateway: String,
     nodes: Vec<(String, String)>,
     pool: String,
+    pools: String,
     more: String,
     edge: Option<Edge>,
     players: Vec<Sipp>,
@@ -46,6 +47,7 @@ impl Farm {
             gateway: String::new(),
             nodes: vec![],
             pool: String::new(),
+            pools: String::new(),
             more: String::new(),
             edge: None,
             players: vec![],
@@ -86,6 +88,12 @@ impl Farm {
     /// A line of the pool, such as `algorithm: random`.
     pub fn pool(mut self, line: &str) -> Self {
         self.pool += &format!("    {line}\n");
+        self
+    }
+
+    /// More pools, as they stand in the file.
+    pub fn more_pools(mut self, text: &str) -> Self {
+        self.pools += text;
         self
     }
 
@@ -130,12 +138,13 @@ impl Farm {
             "edge: {{ name: e2e, domains: [pbx.example.com], state_dir: {} }}\n\
              listen: [\"udp://{edge}:5060\", \"tcp://{edge}:5060\"{}]\n\
              gateways:\n  - {{ name: pri-1, source: [{gateway}] }}\n{}\
-             pools:\n  inbound:\n{}    nodes:\n{nodes}\
+             pools:\n  inbound:\n{}    nodes:\n{nodes}{}\
              api: {{ listen: \"{edge}:8080\" }}\n{}",
             state.display(),
             self.listen,
             self.gateway,
             self.pool,
+            self.pools,
             self.more
         )
     }

@@ -57,11 +57,6 @@ impl Lab {
     pub fn channels(&self, node: &str) -> u32 {
         self.does(&["calls", node]).parse().unwrap()
     }
-
-    /// The end of a node's own log.
-    pub fn log(&self, node: &str) -> String {
-        self.command(&["log", node]).stdout
-    }
 }
 
 impl Drop for Lab {

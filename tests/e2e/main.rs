@@ -5,19 +5,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod calls;
-#[allow(dead_code)]
 mod edge;
-#[allow(dead_code)]
 mod farm;
-#[allow(dead_code)]
+mod health;
 mod lab;
 mod nodes_fail;
-#[allow(dead_code)]
+mod operating;
 mod process;
 mod reload;
 mod restart;
-#[allow(dead_code)]
 mod sipp;
-#[allow(dead_code)]
+mod spread;
 mod told;
