@@ -11,6 +11,7 @@ mod edge;
 mod farm;
 mod health;
 mod lab;
+mod metrics;
 mod nodes_fail;
 mod operating;
 mod process;
