@@ -78,6 +78,23 @@ impl Process {
         self.code.unwrap()
     }
 
+    /// Sends a signal and waits for the end; `None` when it does not come in time, and then it is killed.
+    pub fn end_or_kill(&mut self, signal: &str, within: Duration) -> Option<i32> {
+        if self.is_running() {
+            self.signal(signal);
+        }
+        let began = Instant::now();
+        while self.is_running() && began.elapsed() < within {
+            std::thread::sleep(AGAIN);
+        }
+        if self.is_running() {
+            self.signal("KILL");
+            self.wait(within);
+            return None;
+        }
+        self.code
+    }
+
     /// Sends a signal and waits for the end.
     pub fn end(&mut self, signal: &str, within: Duration) -> i32 {
         if self.is_running() {
