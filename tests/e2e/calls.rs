@@ -51,7 +51,6 @@ pairs! {
     an_invite_that_is_repeated_is_one_call: 82, "retransmit" ["-d", "300"], "late-answer" ["-d", "150"];
     an_ack_that_was_lost_is_sent_again: 83, "ack-lost" ["-d", "300"], "answer" [];
     a_second_bye_harms_nothing: 84, "bye-twice" ["-d", "300"], "answer" [];
-    a_bye_that_nobody_answers_frees_the_place: 85, "bye-unanswered" ["-d", "300"], "no-bye-answer" [];
     a_bye_of_a_call_that_the_node_has_lost_is_answered: 86, "lost-call" ["-d", "500"], "restarted" [];
 }
 
@@ -105,4 +104,32 @@ fn callers_and_nodes_on_ipv6_and_ipv4_reach_each_other() {
     let given = |node| farm.edge().metric("cordboard_node_calls_total", &[node]);
     assert!(given("ast-1") > 0.0 && given("ast-2") > 0.0, "both nodes had calls of both callers");
     farm.ends_well();
+}
+
+/// Three calls whose end nobody tells, on a farm of their own.
+fn forsaken(net: u8, load: &Load, node: &str, more: &str) -> Farm {
+    let mut farm = Farm::new(net).player("weight: 10", node, &[]).with(more).start();
+    farm.carries(&load.clone().calls(3, 10));
+    assert_eq!(farm.edge().open_calls(), 3, "{node}: nobody has ended them");
+    farm
+}
+
+/// The three wait for half a minute each (64 times T1), and so they wait together.
+#[test]
+fn calls_that_nobody_ends_refreshes_or_answers_give_their_places_back() {
+    let bye = Load::of("bye-unanswered").with(&["-d", "300"]);
+    let vanish = Load::of("vanish").with(&["-set", "session_expires", "5"]);
+    let unanswered = Load::of("unanswered").with(&["-d", "1000"]);
+    let farms = [
+        (forsaken(97, &vanish, "update-timer", ""), "session_timer"),
+        (forsaken(98, &unanswered, "trying-then-silent", "calls: { ring_timeout: 5s }"), "ring_timeout"),
+        (forsaken(96, &bye, "no-bye-answer", ""), "bye_unanswered"),
+    ];
+    for (mut farm, cause) in farms {
+        farm.edge().until_no_calls(secs(50));
+        let cause = format!("\"{cause}\"");
+        assert_eq!(farm.edge().metric("cordboard_calls_ended_total", &[&cause]), 3.0, "{cause}");
+        farm.lose(1);
+        farm.ends_well();
+    }
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod asterisk;
 mod bad_input;
 mod calls;
 mod edge;
