@@ -113,6 +113,8 @@ pub enum Phase {
     Ending {
         /// When the call was answered.
         answered: Moment,
+        /// Kept while a node that was given up may still answer.
+        late: Option<Box<Invite>>,
     },
     /// Over. Remembered so that ACKs, repetitions and a new INVITE after a challenge find their node.
     Ended {
@@ -127,9 +129,10 @@ impl Phase {
     /// The INVITE, while it is kept.
     pub fn invite(&self) -> Option<&Invite> {
         match self {
-            Phase::Trying(invite) | Phase::Up { late: Some(invite), .. } | Phase::Ended { late: Some(invite), .. } => {
-                Some(invite)
-            }
+            Phase::Trying(invite)
+            | Phase::Up { late: Some(invite), .. }
+            | Phase::Ending { late: Some(invite), .. }
+            | Phase::Ended { late: Some(invite), .. } => Some(invite),
             _ => None,
         }
     }
@@ -137,9 +140,10 @@ impl Phase {
     /// The same, to be changed.
     pub fn invite_mut(&mut self) -> Option<&mut Invite> {
         match self {
-            Phase::Trying(invite) | Phase::Up { late: Some(invite), .. } | Phase::Ended { late: Some(invite), .. } => {
-                Some(invite)
-            }
+            Phase::Trying(invite)
+            | Phase::Up { late: Some(invite), .. }
+            | Phase::Ending { late: Some(invite), .. }
+            | Phase::Ended { late: Some(invite), .. } => Some(invite),
             _ => None,
         }
     }
@@ -279,7 +283,7 @@ impl Lease {
     /// When the call was answered.
     pub fn answered(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Up { answered, .. } | Phase::Ending { answered } => Some(answered),
+            Phase::Up { answered, .. } | Phase::Ending { answered, .. } => Some(answered),
             Phase::Trying(_) | Phase::Ended { .. } => None,
         }
     }

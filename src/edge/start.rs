@@ -158,7 +158,7 @@ fn open_store(config: &Config) -> Result<(Arc<dyn Store>, Saved), StoreError> {
     }
     let opened = Embedded::open(&config.edge.state_dir)?;
     for path in &opened.moved_aside {
-        tracing::error!("the store was damaged and starts empty; the damaged file is {}", path.display());
+        tracing::error!("a file of the store was damaged; it starts anew, and the damaged one is {}", path.display());
     }
     Ok((Arc::new(opened.store), opened.saved))
 }

@@ -229,8 +229,7 @@ impl<W: World> Core<'_, W> {
         let ended = Phase::Ended { late: None, own_answer: None };
         let late = match std::mem::replace(&mut lease.phase, ended) {
             Phase::Trying(invite) => Some(invite),
-            Phase::Up { late, .. } | Phase::Ended { late, .. } => late,
-            Phase::Ending { .. } => None,
+            Phase::Up { late, .. } | Phase::Ending { late, .. } | Phase::Ended { late, .. } => late,
         };
         lease.phase = Phase::Ended { late: late.filter(|invite| invite.has_loose_ends()), own_answer: None };
         lease.deadline = now + T64;

@@ -295,7 +295,7 @@ impl<W: World> Core<'_, W> {
             }
             invite.has_loose_ends()
         };
-        if let Phase::Up { late, .. } | Phase::Ended { late, .. } = &mut lease.phase {
+        if let Phase::Up { late, .. } | Phase::Ending { late, .. } | Phase::Ended { late, .. } = &mut lease.phase {
             *late = late.take().and_then(|mut invite| is_loose(&mut invite).then_some(invite));
         } else if let Phase::Trying(invite) = &mut lease.phase {
             is_loose(invite);
@@ -350,13 +350,12 @@ impl<W: World> Core<'_, W> {
         world.with_shard(key, |shard| {
             let Some(slot) = shard.find(key) else { return };
             let status = response.status();
-            let Phase::Ending { answered } = shard.lease(slot).phase else { return };
+            let lease = shard.lease_mut(slot);
+            let Phase::Ending { answered, late } = &mut lease.phase else { return };
             if matches!(status.code(), 401 | 407) {
                 // The BYE will come again with credentials; until then the call is up.
-                let max_duration = self.farm.calls.max_duration;
-                let lease = shard.lease_mut(slot);
-                lease.phase = Phase::Up { answered, late: None };
-                lease.deadline = answered + max_duration;
+                lease.deadline = *answered + self.farm.calls.max_duration;
+                lease.phase = Phase::Up { answered: *answered, late: late.take() };
                 shard.changed(slot);
             } else if !status.is_provisional() {
                 self.end_call(shard, slot, EndCause::Bye, None);

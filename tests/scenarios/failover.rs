@@ -212,6 +212,18 @@ fn a_late_2xx_after_the_edges_own_final_answer_is_ended_too() {
 }
 
 #[test]
+fn a_late_2xx_after_the_call_has_ended_elsewhere_is_ended_by_the_edge() {
+    let (mut edge, mut caller, first, second, _) = silent_first(2);
+    caller.enter(&only(edge.receive(&second.to, &second.reply(200, ""))));
+    let bye = only(edge.receive(GATEWAY, &caller.in_dialog("BYE", 2)));
+    only(edge.receive(&bye.to, &bye.reply(200, "")));
+    let sent = edge.receive(&first.to, &first.reply(200, ""));
+    let [ack, bye] = &sent[..] else { panic!("{:?}", lines(&sent)) };
+    assert!(ack.first_line().starts_with("ACK") && ack.to == first.to, "{}", ack.first_line());
+    assert!(bye.first_line().starts_with("BYE") && bye.to == first.to, "{}", bye.first_line());
+}
+
+#[test]
 fn a_late_ringing_from_a_node_that_was_given_up_is_cancelled_and_never_shown() {
     let (mut edge, _, first, second, cancel) = silent_first(2);
     edge.receive(&first.to, &cancel.reply(481, ""));
