@@ -247,5 +247,5 @@ impl<W: World> Core<'_, W> {
 
 /// One try of an INVITE that the lease still keeps.
 pub(super) fn one_try(shard: &Shard, slot: Slot, attempt: u8) -> Option<Try> {
-    shard.lease(slot).phase.invite()?.tries.get(usize::from(attempt)).copied()
+    shard.lease(slot).phase.invite()?.try_at(attempt).copied()
 }

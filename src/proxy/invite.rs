@@ -129,6 +129,7 @@ impl<W: World> Core<'_, W> {
             flow,
             started: self.now,
             tries: Vec::with_capacity(1),
+            forgotten: 0,
             told: Told::Nothing,
             cancelled: None,
             silence_at: Moment::NEVER,
