@@ -17,6 +17,7 @@ mod settings;
 mod simulation;
 mod trace;
 
+use context::Violation;
 use record::Tally;
 use settings::Settings;
 use simulation::run;
@@ -25,21 +26,6 @@ use trace::Keep;
 /// Runs of the great test, and calls in each.
 const SEEDS: u64 = 100;
 const CALLS: u32 = 1_000;
-
-/// Runs, and on a violation runs again with the lines of the call that it concerns, prints them and fails.
-#[track_caller]
-fn holds(test: &str, settings: &Settings) -> Tally {
-    let seed = settings.seed;
-    let _guard = SeedOfPanic { test, seed };
-    let first = run(settings, Keep::Hash);
-    let Some(violation) = first.violation else { return first.tally };
-    let call = violation.call.unwrap_or(u32::MAX);
-    let again = run(settings, Keep::Call(call));
-    eprintln!("{settings:#?}");
-    again.lines.iter().for_each(|line| eprintln!("{line}"));
-    let call = violation.call.map_or("the farm".to_owned(), |call| format!("call {call}"));
-    panic!("{call}: {}", violation.what);
-}
 
 /// Names the seed when a run ends in a panic.
 struct SeedOfPanic<'a> {
@@ -50,11 +36,25 @@ struct SeedOfPanic<'a> {
 impl Drop for SeedOfPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let SeedOfPanic { test, seed } = self;
-            eprintln!("seed {seed}; to repeat it:");
-            eprintln!("  CORDBOARD_SIM_SEED={seed} cargo test --test simulation {test} -- --exact --nocapture");
+            repeat_by(self.test, self.seed);
         }
     }
+}
+
+fn repeat_by(test: &str, seed: u64) {
+    let calls = number("CORDBOARD_SIM_CALLS").map(|calls| format!("CORDBOARD_SIM_CALLS={calls} ")).unwrap_or_default();
+    eprintln!("seed {seed}; to repeat it:");
+    eprintln!("  {calls}CORDBOARD_SIM_SEED={seed} cargo test --test simulation {test} -- --exact --nocapture");
+}
+
+/// Runs a violation again, prints the last lines of the call that it concerns, and fails.
+fn explain(test: &str, settings: &Settings, violation: &Violation) -> ! {
+    let again = run(settings, Keep::Call(violation.call.unwrap_or(u32::MAX)));
+    eprintln!("{settings:#?}");
+    again.lines.iter().for_each(|line| eprintln!("{line}"));
+    repeat_by(test, settings.seed);
+    let whom = violation.call.map_or("the farm".to_owned(), |call| format!("call {call}"));
+    panic!("{whom}: {}", violation.what);
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -62,19 +62,26 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text}: a number is wanted")))
 }
 
-/// Every seed of a test, or the one that was asked for.
+/// Every seed of a test, or the one that was asked for. All are run before one that failed is shown.
 fn each_seed(test: &str, seeds: u64, calls: u32, settings: impl Fn(u64, u32) -> Settings) -> Tally {
     let calls = number("CORDBOARD_SIM_CALLS").map_or(calls, |calls| calls as u32);
-    let mut sum = Tally::default();
-    if let Some(seed) = number("CORDBOARD_SIM_SEED") {
+    let (mut sum, mut failed) = (Tally::default(), Vec::new());
+    let (list, keep) = match number("CORDBOARD_SIM_SEED") {
+        Some(seed) => (seed..seed + 1, Keep::Print),
+        None => (0..seeds, Keep::Hash),
+    };
+    for seed in list {
+        let _guard = SeedOfPanic { test, seed };
         let settings = settings(seed, calls);
-        eprintln!("{settings:#?}");
-        run(&settings, Keep::Print);
-        sum.add(&holds(test, &settings));
-        return sum;
+        let run = run(&settings, keep);
+        sum.add(&run.tally);
+        if let Some(violation) = run.violation {
+            eprintln!("seed {seed}: {}", violation.what);
+            failed.push((settings, violation));
+        }
     }
-    for seed in 0..seeds {
-        sum.add(&holds(test, &settings(seed, calls)));
+    if let Some((settings, violation)) = failed.first() {
+        explain(test, settings, violation);
     }
     sum
 }

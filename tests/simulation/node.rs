@@ -431,6 +431,10 @@ impl Node {
 
     fn hang_up(&mut self, ctx: &mut Context, call: u32) {
         let Some(leg) = self.legs.get_mut(&call).filter(|leg| leg.stage == Stage::Up) else { return };
+        if leg.finals.iter().any(|answer| answer.cseq == 1) {
+            // Not before the ACK to the 2xx has come or is given up (section 15).
+            return self.after(ctx, Duration::from_millis(100), Timer::HangUp(call));
+        }
         leg.stage = Stage::Leaving;
         leg.finals.clear();
         leg.clients.clear();
