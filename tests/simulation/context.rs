@@ -119,6 +119,8 @@ pub struct Context {
     pub network: Network,
     /// What was wrong, and when.
     pub troubles: Vec<Trouble>,
+    /// When the edge's process ended.
+    pub restarts: Vec<Moment>,
     /// When the edge lost what it had written.
     pub amnesia: Vec<Moment>,
     /// What clock jumps add to every bound.
@@ -140,6 +142,7 @@ impl Context {
             wall_offset: 1_800_000_000_000,
             network,
             troubles: Vec::new(),
+            restarts: Vec::new(),
             amnesia: Vec::new(),
             grace: Duration::ZERO,
             records: Vec::new(),

@@ -164,8 +164,9 @@ impl Edge {
     }
 
     /// The process ends. Nobody had time for anything.
-    pub fn kill(&mut self) {
+    pub fn kill(&mut self, ctx: &mut Context) {
         self.process = None;
+        ctx.restarts.push(ctx.now);
         self.dies_at_next_message = false;
     }
 
@@ -289,7 +290,7 @@ impl Edge {
         process.save(ctx, &mut self.disk);
         if self.dies_at_next_message && !process.outbox.sends.is_empty() {
             ctx.trace.line(ctx.now, None, || "the edge dies in the middle of its work".to_owned());
-            return self.kill();
+            return self.kill(ctx);
         }
         invariants::reported(ctx, process, &process.outbox.events, &self.configured, &self.disk);
         process.send(ctx);

@@ -14,6 +14,7 @@ use cordboard::proxy::contract::RejectReason;
 use crate::client::T64;
 use crate::context::{Context, Who};
 use crate::edge::{Configured, Disk, Edge, Process};
+use crate::faults::Trouble;
 use crate::gateway::node_of_tag;
 use crate::message::Message;
 use crate::record::{By, Ending, Heard, Offer, Outcome, Record};
@@ -74,7 +75,11 @@ pub fn leaving(ctx: &mut Context, process: &Process, to: Who, bytes: &[u8]) {
 fn to_node(ctx: &mut Context, process: &Process, call: u32, node: u8, message: &Message<'_>) {
     let record = &ctx.records[call as usize];
     if let Some(tag) = message.to_tag() {
-        if node_of_tag(tag).is_none_or(|(owner, _)| owner != node) {
+        // The ACK to a failure has the INVITE's Request-URI and no Route. Over a restart the edge forgets calls that have failed, and can only go by the
+        // Call-ID of what it finds later.
+        let is_hop_by_hop = message.start.starts_with("ACK sip:100@");
+        let is_forgotten = is_hop_by_hop && ctx.restarts.iter().any(|at| *at >= record.started);
+        if node_of_tag(tag).is_none_or(|(owner, _)| owner != node) && !is_forgotten {
             ctx.violate(Some(call), format!("{} with tag {tag} goes to node {node}", message.start));
         }
         return;
@@ -175,7 +180,7 @@ pub fn once_a_second(ctx: &mut Context, edge: &Edge) {
     let mut seats: BTreeMap<NodeId, u32> = BTreeMap::new();
     let (mut stale, now) = (Vec::new(), ctx.now);
     for record in &mut ctx.records {
-        record.has_lease = false;
+        record.lease_on = None;
     }
     process.each_shard(|shard| {
         shard.check_invariants();
@@ -183,7 +188,7 @@ pub fn once_a_second(ctx: &mut Context, edge: &Edge) {
             *seats.entry(lease.node).or_default() += 1;
             let Some(call) = call_of(lease) else { continue };
             let record = &mut ctx.records[call as usize];
-            record.has_lease = true;
+            record.lease_on = process.number_of(lease.node);
             if record.over_since().is_some_and(|over| over + bound(record, &ctx.troubles, ctx.grace) < now) {
                 stale.push((call, lease.phase.as_str()));
             }
@@ -202,25 +207,28 @@ pub fn once_a_second(ctx: &mut Context, edge: &Edge) {
     every_call_has_a_lease(ctx);
 }
 
-/// A call that is up at both ends has a lease, unless something that is named took it away.
+/// A call that is up at both ends has a lease, on its node, unless something that is named took it away.
 fn every_call_has_a_lease(ctx: &mut Context) {
     let now = ctx.now;
-    let mut missing = None;
+    let mut wrong = None;
     for (call, record) in ctx.records.iter_mut().enumerate() {
-        let is_up = record.caller_over.is_none() && record.up_on.is_some_and(|node| record.on_nodes.contains(&node));
-        if record.has_lease || !is_up {
+        let up_on = record.up_on.filter(|node| record.caller_over.is_none() && record.on_nodes.contains(node));
+        let Some(node) = up_on.filter(|node| record.lease_on != Some(*node)) else {
             record.without_lease = None;
             continue;
-        }
+        };
         let since = *record.without_lease.get_or_insert(now);
+        let may_be_forgotten = ctx.amnesia.iter().any(|at| *at >= record.started) || !ctx.grace.is_zero();
+        // A session that nobody refreshed in time, and a node that was taken for dead.
         let is_young = record.up_since.is_some_and(|up| now.since(up) < SESSION);
-        let is_troubled = ctx.troubles.iter().any(|t| t.until + AFTERMATH >= record.started && t.from <= now);
-        if is_young && !is_troubled && now.since(since) > T64 {
-            missing.get_or_insert(call as u32);
+        let touches = |t: &Trouble| t.node == Some(node) && t.until + AFTERMATH >= record.started && t.from <= now;
+        let is_suspect = ctx.settings.weather.loss > 0 || ctx.troubles.iter().any(touches);
+        if is_young && !may_be_forgotten && !is_suspect && now.since(since) > Duration::from_secs(2) {
+            wrong.get_or_insert((call as u32, node, record.lease_on));
         }
     }
-    if let Some(call) = missing {
-        ctx.violate(Some(call), "the call is up at both ends and has no lease");
+    if let Some((call, node, lease)) = wrong {
+        ctx.violate(Some(call), format!("the call is up at both ends on node {node}, its lease is on {lease:?}"));
     }
 }
 
@@ -230,7 +238,7 @@ fn call_of(lease: &Lease) -> Option<u32> {
 }
 
 /// How long after the end of a call its lease may stay.
-fn bound(record: &Record, troubles: &[crate::faults::Trouble], grace: Duration) -> Duration {
+fn bound(record: &Record, troubles: &[Trouble], grace: Duration) -> Duration {
     let is_troubled = troubles.iter().any(|t| t.until + AFTERMATH >= record.started);
     let longest = MAX_DURATION.max(RING_TIMEOUT + T64) + T64 * 3 + grace;
     if is_troubled {
@@ -298,13 +306,6 @@ enum Blame {
 /// Why a call went wrong, if it did.
 fn blame(ctx: &Context, record: &Record) -> Blame {
     let (manners, weather) = (ctx.settings.manners, ctx.settings.weather);
-    let until = record.caller_over.unwrap_or(ctx.now);
-    let trouble = |nodes: &dyn Fn(u8) -> bool| {
-        let touches = |t: &&crate::faults::Trouble| {
-            t.from <= until && t.until + AFTERMATH >= record.started && t.node.is_none_or(nodes)
-        };
-        ctx.troubles.iter().find(touches).map(|trouble| trouble.what)
-    };
     let by_node = match record.outcome {
         Outcome::Answered if matches!(record.ending, None | Some(Ending::Clean)) => return Blame::Nobody,
         Outcome::GaveUp | Outcome::Vanished => return Blame::Nobody,
@@ -316,11 +317,32 @@ fn blame(ctx: &Context, record: &Record) -> Blame {
         Outcome::Refused(503, By::Edge) if ctx.settings.max_calls.is_some() => Some("farm full"),
         _ => None,
     };
-    if let Some(name) = by_node.or_else(|| trouble(&|_| true)) {
+    let until = record.caller_over.unwrap_or(ctx.now);
+    let by_trouble = || {
+        let at_that_time = |t: &&Trouble| t.from <= until && t.until + AFTERMATH >= record.started;
+        ctx.troubles.iter().filter(at_that_time).find(|t| explains(t, record)).map(|trouble| trouble.what)
+    };
+    if let Some(name) = by_node.or_else(by_trouble) {
         return Blame::On(name);
     }
     // A call survives the loss of one datagram in twenty; more than that may use up its time.
     if weather.loss > 50 { Blame::On("loss") } else { Blame::Edge }
+}
+
+/// True when this trouble can have made the call end as it did.
+fn explains(trouble: &Trouble, record: &Record) -> bool {
+    let (is_up, no_node) = (record.outcome == Outcome::Answered, record.outcome == Outcome::Refused(503, By::Edge));
+    match (trouble.what, trouble.node) {
+        // Everything that was written lately is gone.
+        ("power cut", _) => true,
+        // Calls that are up survive it; of those that are not, none can be offered to another node.
+        ("edge killed", _) => !is_up && !no_node && record.started <= trouble.until,
+        // Less nodes, or less room on them.
+        ("reload" | "operator's word", _) => no_node,
+        (_, Some(node)) if is_up => record.up_on == Some(node),
+        (_, Some(node)) => no_node || record.offers.iter().any(|offer| offer.node == node),
+        (_, None) => true,
+    }
 }
 
 /// The moment after which a run that is not over has hung.

@@ -102,8 +102,8 @@ pub struct Record {
     pub has_session: bool,
     /// Every node that the edge has offered it to, in order.
     pub offers: Vec<Offer>,
-    /// Whether the edge had a lease for it at the last look, and since when it has had none.
-    pub has_lease: bool,
+    /// Where the edge had its lease at the last look, and since when that has been wrong.
+    pub lease_on: Option<u8>,
     pub without_lease: Option<Moment>,
     /// Messages of the call that the edge received and sent.
     pub received: u32,
@@ -125,7 +125,7 @@ impl Record {
             up_since: None,
             has_session: false,
             offers: Vec::new(),
-            has_lease: false,
+            lease_on: None,
             without_lease: None,
             received: 0,
             sent: 0,

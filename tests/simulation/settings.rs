@@ -100,8 +100,8 @@ impl Settings {
         let weather = Weather { loss: some(100), doubles: some(50), late: some(100) };
         let manners = Manners {
             busy: some(100),
-            stopping: some(10),
-            full: some(50),
+            stopping: some(2),
+            full: some(10),
             congested: some(30),
             faulty: some(10),
             rings_on: some(30),
@@ -119,12 +119,12 @@ impl Settings {
             orders: some(6),
             clock_jumps: some(3),
         };
-        let max_calls = random.chance(300).then(|| 10 + random.below(60) as u32);
+        let max_calls = random.chance(200).then(|| 30 + random.below(120) as u32);
         Settings {
             seed,
             calls,
             pause: random.between(Duration::from_millis(20), Duration::from_millis(200)),
-            nodes: 1 + random.below(6) as u8,
+            nodes: 2 + random.below(5) as u8 - u8::from(random.chance(100)),
             gateways: 1 + random.below(3) as u8,
             max_calls,
             slow_start: random.chance(300),

@@ -89,7 +89,8 @@ impl World {
         let long = sometimes(30, 60_000, 200_000);
         Plan {
             gateway: 1 + random.below(gateways) as u8,
-            gives_up,
+            // A gateway does not let anybody wait for ever.
+            gives_up: gives_up.or(Some(Duration::from_secs(120))),
             vanishes,
             talks: long.unwrap_or_else(|| random.between(Duration::from_millis(1), Duration::from_secs(40))),
             node_hangs_up: random.chance(400),
@@ -194,14 +195,14 @@ impl World {
                 if in_work {
                     self.edge.dies_at_next_message = true;
                 } else {
-                    self.edge.kill();
+                    self.edge.kill(&mut self.ctx);
                 }
                 self.later(down, Fault::EdgeStarts);
             }
             Fault::PowerCut { down, lost } => {
                 self.trouble("power cut", None, down);
                 self.edge.disk.lose_since(self.ctx.now.before(lost));
-                self.edge.kill();
+                self.edge.kill(&mut self.ctx);
                 self.ctx.amnesia.push(self.ctx.now);
                 self.later(down, Fault::EdgeStarts);
             }
