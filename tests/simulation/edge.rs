@@ -441,6 +441,8 @@ impl Process {
         if was_down != is_down {
             let (name, word) = (Arc::clone(&node.name), if is_down { "down" } else { "up" });
             ctx.trace.line(ctx.now, None, || format!("the edge finds {name} {word}"));
+            let number = self.number_of(id);
+            crate::faults::note_verdict(ctx, number, is_down);
         }
         is_down && !was_down
     }

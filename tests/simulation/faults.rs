@@ -133,8 +133,10 @@ pub fn plan(ctx: &mut Context, random: &mut Random, over: Duration) {
         planned.push((at(random), Fault::Reload { what: random.number() }));
     }
     for _ in 0..plagues.orders {
-        let admin = random.one_of(&[Admin::Draining, Admin::Disabled, Admin::Enabled]);
-        planned.push((at(random), Fault::Order { node: a_node(random), admin }));
+        let (admin, node) = (random.one_of(&[Admin::Draining, Admin::Disabled]), a_node(random));
+        let (at, time) = (at(random), random.between(Duration::from_millis(10), Duration::from_secs(30)));
+        planned.push((at, Fault::Order { node, admin }));
+        planned.push((at + time, Fault::Order { node, admin: Admin::Enabled }));
     }
     for _ in 0..plagues.clock_jumps {
         let seconds = random.between(Duration::ZERO, Duration::from_secs(120)).as_millis() as i64 - 60_000;
@@ -143,5 +145,20 @@ pub fn plan(ctx: &mut Context, random: &mut Random, over: Duration) {
     planned.push((over, Fault::Normal));
     for (after, fault) in planned {
         ctx.after(after, Event::Fault(fault));
+    }
+}
+
+/// A node that is well can be taken for dead where probes get lost or calls fail there, and only there.
+pub fn note_verdict(ctx: &mut Context, node: Option<u8>, is_down: bool) {
+    let can_err = ctx.settings.weather.loss > 0 || ctx.settings.manners.faulty > 0;
+    let (what, now) = ("taken for dead", ctx.now);
+    if node.is_none() || !can_err {
+        return;
+    }
+    if is_down {
+        ctx.troubles.push(Trouble { from: now, until: Moment::NEVER, what, node });
+    } else {
+        let open = |t: &&mut Trouble| t.what == what && t.node == node && t.until == Moment::NEVER;
+        ctx.troubles.iter_mut().filter(open).for_each(|trouble| trouble.until = now);
     }
 }

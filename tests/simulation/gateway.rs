@@ -264,6 +264,9 @@ impl Gateway {
     }
 
     fn request(&mut self, ctx: &mut Context, request: &Message<'_>) {
+        if request.method() == "OPTIONS" {
+            return self.reply(ctx, request, 200, "");
+        }
         let (method, Some(call)) = (request.method(), request.call()) else { return };
         let Some(caller) = self.calls.get_mut(&call) else {
             if method != "ACK" {

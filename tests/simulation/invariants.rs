@@ -222,7 +222,7 @@ fn every_call_has_a_lease(ctx: &mut Context) {
         // A session that nobody refreshed in time, and a node that was taken for dead.
         let is_young = record.up_since.is_some_and(|up| now.since(up) < SESSION);
         let touches = |t: &Trouble| t.node == Some(node) && t.until + AFTERMATH >= record.started && t.from <= now;
-        let is_suspect = ctx.settings.weather.loss > 0 || ctx.troubles.iter().any(touches);
+        let is_suspect = ctx.troubles.iter().any(touches);
         if is_young && !may_be_forgotten && !is_suspect && now.since(since) > Duration::from_secs(2) {
             wrong.get_or_insert((call as u32, node, record.lease_on));
         }
@@ -313,8 +313,6 @@ fn blame(ctx: &Context, record: &Record) -> Blame {
         Outcome::Refused(500, By::Node) if manners.congested + manners.faulty > 0 => Some("node: 5xx"),
         Outcome::Refused(500, By::Node) if manners.stopping + manners.full > 0 => Some("node: 503"),
         Outcome::Refused(487 | 480, By::Node) if manners.rings_on > 0 => Some("node: rings on"),
-        Outcome::Refused(503, By::Edge) if manners.stopping + manners.full > 0 => Some("node: 503"),
-        Outcome::Refused(503, By::Edge) if ctx.settings.max_calls.is_some() => Some("farm full"),
         _ => None,
     };
     let until = record.caller_over.unwrap_or(ctx.now);
@@ -322,7 +320,12 @@ fn blame(ctx: &Context, record: &Record) -> Blame {
         let at_that_time = |t: &&Trouble| t.from <= until && t.until + AFTERMATH >= record.started;
         ctx.troubles.iter().filter(at_that_time).find(|t| explains(t, record)).map(|trouble| trouble.what)
     };
-    if let Some(name) = by_node.or_else(by_trouble) {
+    let by_bounds = || match record.outcome {
+        Outcome::Refused(503, By::Edge) if ctx.settings.max_calls.is_some() => Some("farm full"),
+        Outcome::Refused(503, By::Edge) if manners.stopping + manners.full > 0 => Some("node: 503"),
+        _ => None,
+    };
+    if let Some(name) = by_node.or_else(by_trouble).or_else(by_bounds) {
         return Blame::On(name);
     }
     // A call survives the loss of one datagram in twenty; more than that may use up its time.

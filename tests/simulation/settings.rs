@@ -124,7 +124,7 @@ impl Settings {
             seed,
             calls,
             pause: random.between(Duration::from_millis(20), Duration::from_millis(200)),
-            nodes: 2 + random.below(5) as u8 - u8::from(random.chance(100)),
+            nodes: if random.chance(150) { 1 + random.below(2) as u8 } else { 3 + random.below(5) as u8 },
             gateways: 1 + random.below(3) as u8,
             max_calls,
             slow_start: random.chance(300),
