@@ -157,7 +157,7 @@ fn leased(ctx: &mut Context, process: &Process, id: NodeId, configured: &[Config
 /// "No node" is said only when no node is known to be well and has room.
 fn refused(ctx: &mut Context, process: &Process, reason: RejectReason, configured: &[Configured], disk: &Disk) {
     let manners = ctx.settings.manners;
-    let says_no = manners.stopping + manners.full + manners.faulty > 0;
+    let says_no = manners.stopping + manners.full + manners.faulty + manners.breaking_off > 0;
     if !matches!(reason, RejectReason::Full | RejectReason::NoneAlive) || says_no || ctx.settings.weather.loss > 0 {
         return;
     }
@@ -182,6 +182,7 @@ pub fn once_a_second(ctx: &mut Context, edge: &Edge) {
     for record in &mut ctx.records {
         record.lease_on = None;
     }
+    let past = Past { troubles: &ctx.troubles, restarts: &ctx.restarts, grace: ctx.grace };
     process.each_shard(|shard| {
         shard.check_invariants();
         for lease in shard.iter().filter(|lease| lease.is_open()) {
@@ -189,7 +190,7 @@ pub fn once_a_second(ctx: &mut Context, edge: &Edge) {
             let Some(call) = call_of(lease) else { continue };
             let record = &mut ctx.records[call as usize];
             record.lease_on = process.number_of(lease.node);
-            if record.over_since().is_some_and(|over| over + bound(record, &ctx.troubles, ctx.grace) < now) {
+            if record.over_since().is_some_and(|over| over + bound(record, over, &past) < now) {
                 stale.push((call, lease.phase.as_str()));
             }
         }
@@ -238,19 +239,33 @@ fn call_of(lease: &Lease) -> Option<u32> {
 }
 
 /// How long after the end of a call its lease may stay.
-fn bound(record: &Record, troubles: &[Trouble], grace: Duration) -> Duration {
-    let is_troubled = troubles.iter().any(|t| t.until + AFTERMATH >= record.started);
-    let longest = MAX_DURATION.max(RING_TIMEOUT + T64) + T64 * 3 + grace;
-    if is_troubled {
+fn bound(record: &Record, over: Moment, past: &Past<'_>) -> Duration {
+    let has_restarted = past.restarts.iter().any(|at| *at >= record.started);
+    if record.ending == Some(Ending::Clean) && !has_restarted {
+        // BYE has passed the edge: its answer has too, or is waited for no longer.
+        return T64 + Duration::from_secs(2);
+    }
+    let longest = MAX_DURATION.max(RING_TIMEOUT + T64) + T64 * 3 + past.grace;
+    let touches = |t: &&Trouble| {
+        let is_asked = |node| record.offers.iter().any(|offer| offer.node == node);
+        t.from <= over && t.until + AFTERMATH >= record.started && t.node.is_none_or(is_asked)
+    };
+    if past.troubles.iter().any(|t| touches(&t)) {
         return longest;
     }
-    // Without faults of edge and nodes the edge has seen the end, or BYE was not answered, or the session ran out.
     match (record.outcome, record.has_session) {
-        (Outcome::Vanished, false) => longest,
-        (Outcome::Vanished, true) | (_, true) => SESSION + T64 * 2,
-        _ if record.plan.vanishes.is_some() => longest,
+        (_, true) => SESSION + T64 * 2,
+        _ if record.plan.vanishes.is_some() || record.ending.is_some() => longest,
+        // It was never up.
         _ => RING_TIMEOUT + T64 * 2,
     }
+}
+
+/// What has happened to the farm until now.
+struct Past<'a> {
+    troubles: &'a [Trouble],
+    restarts: &'a [Moment],
+    grace: Duration,
 }
 
 /// At the end nothing is left, and every call that failed has a reason with a name.
@@ -310,7 +325,9 @@ fn blame(ctx: &Context, record: &Record) -> Blame {
         Outcome::Answered if matches!(record.ending, None | Some(Ending::Clean)) => return Blame::Nobody,
         Outcome::GaveUp | Outcome::Vanished => return Blame::Nobody,
         Outcome::Refused(486, By::Node) if manners.busy > 0 => Some("node: busy"),
-        Outcome::Refused(500, By::Node) if manners.congested + manners.faulty > 0 => Some("node: 5xx"),
+        Outcome::Refused(500, By::Node) if manners.congested + manners.faulty + manners.breaking_off > 0 => {
+            Some("node: 5xx")
+        }
         Outcome::Refused(500, By::Node) if manners.stopping + manners.full > 0 => Some("node: 503"),
         Outcome::Refused(487 | 480, By::Node) if manners.rings_on > 0 => Some("node: rings on"),
         _ => None,
@@ -322,7 +339,9 @@ fn blame(ctx: &Context, record: &Record) -> Blame {
     };
     let by_bounds = || match record.outcome {
         Outcome::Refused(503, By::Edge) if ctx.settings.max_calls.is_some() => Some("farm full"),
-        Outcome::Refused(503, By::Edge) if manners.stopping + manners.full > 0 => Some("node: 503"),
+        Outcome::Refused(503, By::Edge) if manners.stopping + manners.full + manners.breaking_off > 0 => {
+            Some("node: 503")
+        }
         _ => None,
     };
     if let Some(name) = by_node.or_else(by_trouble).or_else(by_bounds) {

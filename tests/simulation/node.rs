@@ -100,6 +100,10 @@ enum Conduct {
         reason: &'static str,
         after: Duration,
     },
+    /// Rings, and then says 503 as if nothing had run.
+    BreakOff {
+        after: Duration,
+    },
     /// Rings for ever.
     Ring,
 }
@@ -273,6 +277,10 @@ impl Node {
                 self.after(ctx, ring + after, Timer::Answer(call));
             }
             Conduct::Refuse { after, .. } => self.after(ctx, after, Timer::Refuse(call)),
+            Conduct::BreakOff { after } => {
+                self.after(ctx, ring, Timer::Ring(call));
+                self.after(ctx, ring + after, Timer::Refuse(call));
+            }
             Conduct::Ring => {
                 self.after(ctx, ring, Timer::Ring(call));
                 self.after(ctx, DIALPLAN_MAX, Timer::Unanswered(call));
@@ -284,7 +292,7 @@ impl Node {
         if self.stopping {
             return Conduct::Refuse { code: 503, reason: "", after: Duration::ZERO };
         }
-        let Manners { busy, stopping, full, congested, faulty, rings_on, sessions } = self.manners;
+        let Manners { busy, stopping, full, congested, faulty, breaking_off, rings_on, sessions } = self.manners;
         let after = self.random.between(Duration::from_millis(20), Duration::from_secs(2));
         let at_once = Duration::ZERO;
         let mut dice = self.random.below(1_000);
@@ -294,6 +302,7 @@ impl Node {
             (full, Conduct::Refuse { code: 503, reason: "Reason: Q.850;cause=42\r\n", after: at_once }),
             (congested, Conduct::Refuse { code: 503, reason: "Reason: Q.850;cause=34\r\n", after }),
             (faulty, Conduct::Refuse { code: 500, reason: "", after }),
+            (breaking_off, Conduct::BreakOff { after }),
             (rings_on, Conduct::Ring),
         ] {
             if dice < share {
@@ -332,7 +341,11 @@ impl Node {
 
     fn refuse_by_conduct(&mut self, ctx: &mut Context, call: u32) {
         let Some(leg) = self.legs.get(&call).filter(|leg| leg.stage == Stage::Trying) else { return };
-        let Conduct::Refuse { code, reason, .. } = leg.conduct else { return };
+        let (code, reason) = match leg.conduct {
+            Conduct::Refuse { code, reason, .. } => (code, reason),
+            Conduct::BreakOff { .. } => (503, ""),
+            Conduct::Answer { .. } | Conduct::Ring => return,
+        };
         self.refuse(ctx, call, code, reason);
     }
 

@@ -18,6 +18,8 @@ pub struct Manners {
     pub congested: u64,
     /// 500 without Reason.
     pub faulty: u64,
+    /// Rings, and then 503 without Reason: the dialplan ran, whatever the node says.
+    pub breaking_off: u64,
     /// Rings for ever.
     pub rings_on: u64,
     /// Answers with a session timer.
@@ -104,6 +106,7 @@ impl Settings {
             full: some(10),
             congested: some(30),
             faulty: some(10),
+            breaking_off: some(5),
             rings_on: some(30),
             sessions: some(1_000),
         };
