@@ -170,6 +170,8 @@ pub struct Invite {
     pub forgotten: u8,
     /// The most that the caller was told.
     pub told: Told,
+    /// The try that said more than 100: the dialplan runs there, or ran there if the node has died since.
+    pub ran: Option<u8>,
     /// Set once it was taken back.
     pub cancelled: Option<Cancelled>,
     /// When the node is given up for its silence.

@@ -101,6 +101,7 @@ fn lost_invite(flow: Flow, node: NodeId, way: Way, attempt: u8, started: Moment)
         tries: vec![one],
         forgotten: attempt,
         told: Told::Trying,
+        ran: None,
         cancelled: None,
         silence_at: Moment::NEVER,
         resend: None,

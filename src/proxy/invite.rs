@@ -131,6 +131,7 @@ impl<W: World> Core<'_, W> {
             tries: Vec::with_capacity(1),
             forgotten: 0,
             told: Told::Nothing,
+            ran: None,
             cancelled: None,
             silence_at: Moment::NEVER,
             resend: None,

@@ -94,6 +94,9 @@ impl<W: World> Core<'_, W> {
             current.state = TryState::Heard;
         }
         (invite.silence_at, invite.resend) = (Moment::NEVER, None);
+        if is_progress {
+            invite.ran = Some(attempt);
+        }
         if is_progress && invite.told < Told::Progress {
             self.out.events.push(Event::CallRinging(now.since(opened)));
         }
