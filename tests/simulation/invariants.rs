@@ -26,6 +26,9 @@ const AFTERMATH: Duration = Duration::from_secs(150);
 /// The longest that a session timer keeps a call: its interval and half a minute.
 const SESSION: Duration = Duration::from_secs(90 + 32);
 
+/// Nodes that one call is offered to, as the configuration has it by default.
+const TRIES_MAX: usize = 3;
+
 /// A message reaches the edge: what it learns from it.
 pub fn arriving(ctx: &mut Context, from: Who, bytes: &[u8]) {
     ctx.tally.received += 1;
@@ -159,6 +162,10 @@ fn refused(ctx: &mut Context, process: &Process, reason: RejectReason, configure
     let manners = ctx.settings.manners;
     let says_no = manners.stopping + manners.full + manners.faulty + manners.breaking_off > 0;
     if !matches!(reason, RejectReason::Full | RejectReason::NoneAlive) || says_no || ctx.settings.weather.loss > 0 {
+        return;
+    }
+    // A call that has been offered to as many nodes as `max_tries` allows is refused whatever the others are like.
+    if ctx.records.iter().any(|record| record.outcome == Outcome::Pending && record.offers.len() >= TRIES_MAX) {
         return;
     }
     let is_well = |node: &&Configured| {
