@@ -170,8 +170,12 @@ pub struct Invite {
     pub started: Moment,
     /// Every node it was offered to, in order; the last one is on.
     pub tries: Vec<Try>,
+    /// Tries before these, of which a restart has left nothing but their number.
+    pub forgotten: u8,
     /// The most that the caller was told.
     pub told: Told,
+    /// The try that said more than 100: the dialplan runs there, or ran there if the node has died since.
+    pub ran: Option<u8>,
     /// Set once it was taken back.
     pub cancelled: Option<Cancelled>,
     /// When the node is given up for its silence.
@@ -246,7 +250,17 @@ impl Invite {
 
     /// Number of the try that is on.
     pub fn attempt(&self) -> u8 {
-        self.tries.len().saturating_sub(1) as u8
+        self.forgotten + self.tries.len().saturating_sub(1) as u8
+    }
+
+    /// The try with this number; none when it is forgotten.
+    pub fn try_at(&self, attempt: u8) -> Option<&Try> {
+        self.tries.get(usize::from(attempt.checked_sub(self.forgotten)?))
+    }
+
+    /// The same, to be changed.
+    pub fn try_at_mut(&mut self, attempt: u8) -> Option<&mut Try> {
+        self.tries.get_mut(usize::from(attempt.checked_sub(self.forgotten)?))
     }
 
     /// True while a node that was given up has not given its final answer.

@@ -210,6 +210,7 @@ fn first_farm(config: &Config, keys: &Keys, saved: &Saved, names: &mut Names) ->
 /// Brings saved calls back, each with a place on its node.
 fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
     let (mut restored, mut over, mut damaged) = (0, 0, 0);
+    let clocks = engine.clock.reading();
     for (key, octets) in &saved.leases {
         let key = CallKey(*key);
         let Some(lease) = SavedLease::read(octets) else {
@@ -217,7 +218,7 @@ fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
             continue;
         };
         let (node, pool) = (names.node(lease.node), names.pool(lease.pool));
-        let lease = saving::restored(key, &lease, node, pool, &engine.clock, || engine.take_on(node));
+        let lease = saving::restored(key, &lease, node, pool, clocks, || engine.take_on(node));
         let Some(lease) = lease else {
             over += 1;
             engine.store.lease(key.0, None);

@@ -276,6 +276,32 @@ fn calls_that_wait_on_a_node_that_is_found_dead_are_taken_to_another_even_when_t
     assert_eq!(answer.to, GATEWAY);
 }
 
+/// A call rang on a node that died, and the node that it was taken to has not started it: it is taken further. It was given
+/// up with a 503 or 408 of the edge's while other nodes were well, because its caller had been told of the ringing.
+#[test]
+fn a_call_that_rang_on_a_dead_node_is_taken_on_until_a_node_has_it() {
+    type Mishap = fn(&mut Edge, &Sent) -> Vec<Sent>;
+    let mishaps: [Mishap; 3] = [
+        |edge, second| edge.refused(&second.to),
+        |edge, _| edge.advance(Duration::from_millis(1_020)),
+        |edge, second| edge.receive(&second.to, &second.reply(503, "")),
+    ];
+    for mishap in mishaps {
+        let mut edge = Edge::with_nodes(3);
+        let first = only(edge.receive(GATEWAY, &Caller::new("c1").invite()));
+        only(edge.receive(&first.to, &first.reply(180, "")));
+        edge.advance(Duration::from_secs(20));
+        let second = edge.node_down((1..=3).find(|id| node(*id) == first.to).unwrap()).remove(1);
+        let sent = mishap(&mut edge, &second);
+        let third = sent.iter().find(|s| s.first_line().starts_with("INVITE") && s.to != second.to);
+        let third = third.unwrap_or_else(|| panic!("{:?}", lines(&sent))).clone();
+        assert!(third.to != first.to && !sent.iter().any(|s| s.to == GATEWAY), "{:?}", lines(&sent));
+        // Once the dialplan runs there, nobody else is asked.
+        only(edge.receive(&third.to, &third.reply(180, "")));
+        assert_eq!(only(edge.receive(&third.to, &third.reply(503, ""))).to, GATEWAY);
+    }
+}
+
 #[test]
 fn explain_knows_every_try_and_its_result() {
     let (mut edge, _, _, second, _) = silent_first(2);

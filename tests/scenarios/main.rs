@@ -9,4 +9,5 @@ mod failover;
 #[allow(dead_code)]
 mod harness;
 mod refusals;
+mod restart;
 mod torture;
