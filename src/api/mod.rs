@@ -7,6 +7,7 @@ pub mod calls;
 pub mod config;
 pub mod nodes;
 pub mod openapi;
+pub mod registrations;
 pub mod reply;
 pub mod routes;
 pub mod server;

@@ -5,6 +5,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::edge::located::AgentView;
 use crate::edge::view::{CallView, ConfigView, ExplainView, NodeView, StatusView};
 
 use super::config::{DiffView, ReloadView};
@@ -52,6 +53,9 @@ fn operation(route: &Route) -> Value {
         parameters.push(json!({ "name": "node", "in": "query", "schema": { "type": "string" } }));
         parameters.push(json!({ "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 0 } }));
     }
+    if route.path == "/api/v1/registrations" {
+        parameters.push(json!({ "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 0 } }));
+    }
     let problem = json!({ "application/json": { "schema": reference("Problem") } });
     let mut operation = json!({
         "summary": route.summary,
@@ -92,6 +96,7 @@ fn schemas() -> Value {
     generator.subschema_for::<StatusView>();
     generator.subschema_for::<NodeView>();
     generator.subschema_for::<CallView>();
+    generator.subschema_for::<AgentView>();
     generator.subschema_for::<ExplainView>();
     generator.subschema_for::<ConfigView>();
     generator.subschema_for::<ReloadView>();

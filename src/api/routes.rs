@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, get, post, put};
 
 use crate::edge::view::Viewer;
 
-use super::{calls, config, nodes, openapi, status};
+use super::{calls, config, nodes, openapi, registrations, status};
 
 /// One path.
 pub struct Route {
@@ -49,6 +49,12 @@ pub fn all() -> Vec<Route> {
         route("get", "/api/v1/calls/{call_id}", "One call.", Some("CallView"), || get(calls::one)),
         route("get", "/api/v1/explain/{call_id}", "Why a call went where it went.", Some("ExplainView"), || {
             get(calls::explain)
+        }),
+        route("get", "/api/v1/registrations", "Users who are registered, and where.", Some("AgentView[]"), || {
+            get(registrations::list)
+        }),
+        route("get", "/api/v1/location/{aor}", "Where one user's phones are.", Some("AgentView"), || {
+            get(registrations::one)
         }),
         route("get", "/api/v1/config", "The configuration that serves.", Some("ConfigView"), || get(config::show)),
         route("post", "/api/v1/config/reload", "Loads the file again.", Some("ReloadView"), || post(config::reload)),

@@ -113,6 +113,8 @@ pub enum Phase {
     Ending {
         /// When the call was answered.
         answered: Moment,
+        /// Kept while a node that was given up may still answer.
+        late: Option<Box<Invite>>,
     },
     /// Over. Remembered so that ACKs, repetitions and a new INVITE after a challenge find their node.
     Ended {
@@ -127,9 +129,10 @@ impl Phase {
     /// The INVITE, while it is kept.
     pub fn invite(&self) -> Option<&Invite> {
         match self {
-            Phase::Trying(invite) | Phase::Up { late: Some(invite), .. } | Phase::Ended { late: Some(invite), .. } => {
-                Some(invite)
-            }
+            Phase::Trying(invite)
+            | Phase::Up { late: Some(invite), .. }
+            | Phase::Ending { late: Some(invite), .. }
+            | Phase::Ended { late: Some(invite), .. } => Some(invite),
             _ => None,
         }
     }
@@ -137,9 +140,10 @@ impl Phase {
     /// The same, to be changed.
     pub fn invite_mut(&mut self) -> Option<&mut Invite> {
         match self {
-            Phase::Trying(invite) | Phase::Up { late: Some(invite), .. } | Phase::Ended { late: Some(invite), .. } => {
-                Some(invite)
-            }
+            Phase::Trying(invite)
+            | Phase::Up { late: Some(invite), .. }
+            | Phase::Ending { late: Some(invite), .. }
+            | Phase::Ended { late: Some(invite), .. } => Some(invite),
             _ => None,
         }
     }
@@ -166,8 +170,12 @@ pub struct Invite {
     pub started: Moment,
     /// Every node it was offered to, in order; the last one is on.
     pub tries: Vec<Try>,
+    /// Tries before these, of which a restart has left nothing but their number.
+    pub forgotten: u8,
     /// The most that the caller was told.
     pub told: Told,
+    /// The try that said more than 100: the dialplan runs there, or ran there if the node has died since.
+    pub ran: Option<u8>,
     /// Set once it was taken back.
     pub cancelled: Option<Cancelled>,
     /// When the node is given up for its silence.
@@ -257,7 +265,17 @@ impl Invite {
 
     /// Number of the try that is on.
     pub fn attempt(&self) -> u8 {
-        self.tries.len().saturating_sub(1) as u8
+        self.forgotten + self.tries.len().saturating_sub(1) as u8
+    }
+
+    /// The try with this number; none when it is forgotten.
+    pub fn try_at(&self, attempt: u8) -> Option<&Try> {
+        self.tries.get(usize::from(attempt.checked_sub(self.forgotten)?))
+    }
+
+    /// The same, to be changed.
+    pub fn try_at_mut(&mut self, attempt: u8) -> Option<&mut Try> {
+        self.tries.get_mut(usize::from(attempt.checked_sub(self.forgotten)?))
     }
 
     /// True while a node that was given up has not given its final answer.
@@ -294,7 +312,7 @@ impl Lease {
     /// When the call was answered.
     pub fn answered(&self) -> Option<Moment> {
         match self.phase {
-            Phase::Up { answered, .. } | Phase::Ending { answered } => Some(answered),
+            Phase::Up { answered, .. } | Phase::Ending { answered, .. } => Some(answered),
             Phase::Trying(_) | Phase::Ended { .. } => None,
         }
     }

@@ -111,6 +111,17 @@ enum Command {
         /// The call's Call-ID.
         call_id: String,
     },
+    /// Users who are registered, and where their phones are.
+    Registrations {
+        /// So many at most.
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+    },
+    /// Where one user's phones are; exit code 1 when he is registered nowhere.
+    Locate {
+        /// The user.
+        user: String,
+    },
     /// Have the running edge load its file again.
     Reload,
     /// Exit with 0 when the running edge takes calls; for containers and keepalived.
@@ -143,6 +154,8 @@ pub fn main() -> Exit {
             client().and_then(|client| operate::calls(&client, node.as_deref(), *limit, json))
         }
         Command::Explain { call_id } => client().and_then(|client| operate::explain(&client, call_id, json)),
+        Command::Registrations { limit } => client().and_then(|client| operate::registrations(&client, *limit, json)),
+        Command::Locate { user } => client().and_then(|client| operate::locate(&client, user, json)),
         Command::Reload => client().and_then(|client| operate::reload(&client, json)),
         Command::Healthcheck => client().and_then(|client| operate::healthcheck(&client)),
         Command::AsteriskConfig(args) => asterisk::print(args, &cli.config),

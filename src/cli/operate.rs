@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::config::ReloadView;
+use crate::edge::located::AgentView;
 use crate::edge::view::{CallView, ExplainView, NodeView, StatusView};
 
 use super::client::{Client, parse, path_part};
@@ -45,6 +46,24 @@ pub fn calls(client: &Client, node: Option<&str>, limit: usize, json: bool) -> C
     let calls: Vec<CallView> = client.get(&format!("/api/v1/calls?limit={limit}{node}"))?;
     print(&calls, json, |calls| show::calls(calls));
     Ok(Exit::Done)
+}
+
+/// `registrations`
+pub fn registrations(client: &Client, limit: usize, json: bool) -> CommandResult {
+    let users: Vec<AgentView> = client.get(&format!("/api/v1/registrations?limit={limit}"))?;
+    print(&users, json, |users| show::registrations(users));
+    Ok(Exit::Done)
+}
+
+/// `locate`
+pub fn locate(client: &Client, user: &str, json: bool) -> CommandResult {
+    let agent: AgentView = client.get(&format!("/api/v1/location/{}", path_part(user)))?;
+    let is_somewhere = !agent.contacts.is_empty();
+    print(&agent, json, |agent| match agent.contacts.is_empty() {
+        true => format!("{} is registered nowhere\n", agent.user),
+        false => show::registrations(std::slice::from_ref(agent)),
+    });
+    Ok(if is_somewhere { Exit::Done } else { Exit::Failed })
 }
 
 /// `explain`

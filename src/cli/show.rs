@@ -1,5 +1,6 @@
 //! How things look in a terminal.
 
+use crate::edge::located::{AgentView, ContactView};
 use crate::edge::view::{CallView, ExplainView, NodeView, StatusView};
 
 /// A table with aligned columns; numbers stand right.
@@ -105,6 +106,23 @@ pub fn calls(calls: &[CallView]) -> String {
     };
     let rows: Vec<Vec<String>> = calls.iter().map(row).collect();
     table(&["CALL-ID", "PHASE", "FOR", "CALLER", "CALLED", "NODE", "FROM"], &rows)
+}
+
+/// Users and their phones.
+pub fn registrations(users: &[AgentView]) -> String {
+    let row = |user: &AgentView, contact: &ContactView| {
+        vec![
+            user.user.clone(),
+            contact.reached_at.clone(),
+            duration(contact.expires_secs),
+            duration(contact.registered_secs_ago),
+            format!("{:.1}", contact.q),
+            contact.uri.clone(),
+        ]
+    };
+    let rows: Vec<Vec<String>> =
+        users.iter().flat_map(|user| user.contacts.iter().map(move |contact| row(user, contact))).collect();
+    table(&["USER", "REACHED AT", "FOR", "SINCE", "Q", "CONTACT"], &rows)
 }
 
 /// Why a call went where it went.

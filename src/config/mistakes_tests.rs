@@ -58,6 +58,41 @@ fn warnings(section: &str) -> Vec<(u32, String, String)> {
 }
 
 #[test]
+fn a_registrar_has_users_who_can_prove_who_they_are() {
+    let registrar = |lines: &str| format!("registrar:\n{lines}");
+    assert_one(&registrar("  users: [{ name: 1001 }]\n"), (4, 11), "registrar.users[0]", "`password` is missing");
+    assert_one(
+        &registrar("  users: [{ name: 1001, password: a }, { name: \"1001\", password: b }]\n"),
+        (4, 48),
+        "registrar.users[1].name",
+        "a user of the name 1001 stands at 4:19 already",
+    );
+    assert_one(
+        &registrar("  users: [{ name: 1001, md5: nonsense }]\n"),
+        (4, 30),
+        "registrar.users[0].md5",
+        "must be the MD5 of NAME:REALM:PASSWORD in hexadecimal digits",
+    );
+    assert_one(
+        &registrar("  algorithms: [sha-256]\n  users: [{ name: 1001, md5: 0123456789abcdef0123456789abcdef }]\n"),
+        (5, 11),
+        "registrar.users[0]",
+        "has no hash for any of `algorithms`, so this user can never register",
+    );
+    assert_one(
+        &registrar("  users: [{ name: 1001, password: a }]\n  min_expires: 30m\n"),
+        (4, 3),
+        "registrar.default_expires",
+        "must not be shorter than min_expires, 30m",
+    );
+    let open = "listen: [\"udp://192.0.2.1:5060\"]\n";
+    let problems = refused(&format!("{open}{POOLS}registrar: {{ auth: none }}\n"));
+    let what = "everybody who reaches the edge could take any agent's calls";
+    assert_told(&problems.0, &[(3, 20, "registrar.auth", what)]);
+    assert!(check(&format!("{open}{POOLS}registrar: {{ auth: open }}\n"), &environment()).is_ok());
+}
+
+#[test]
 fn ten_different_mistakes_are_told_at_once_each_with_its_place() {
     let text = "\
 edge: { name: edge 1, secret: \"${SHORT}\" }
@@ -165,7 +200,7 @@ fn a_value_of_the_wrong_shape_is_told() {
 
 #[test]
 fn an_unknown_key_is_told_at_the_key() {
-    assert_one("registrar: {}\n", (3, 1), "registrar", "there is no such key");
+    assert_one("registry: {}\n", (3, 1), "registry", "there is no such key");
     assert_one("log: { format: text, lvl: info }\n", (3, 22), "log.lvl", "there is no such key");
     let hint = refused(&format!("{LISTEN}{POOLS}helth: {{}}\n")).0[0].hint.clone();
     assert_eq!(hint.as_deref(), Some("did you mean `health`?"));

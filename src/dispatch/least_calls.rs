@@ -44,11 +44,13 @@ struct Place {
 }
 
 /// The best that a part of the tree has to offer, and how many nodes offer just that.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Best {
     leases: u32,
     weight: u32,
     ties: u32,
+    /// The class that all of them are in; [`NONE`] when several classes are tied.
+    class: u32,
 }
 
 const NONE: u32 = u32::MAX;
@@ -87,6 +89,9 @@ impl LeastCalls {
     pub fn choose(&self, random: u32) -> Option<u32> {
         let root = self.tree.get(1).filter(|best| best.ties > 0)?;
         let mut draw = ((u64::from(random) * u64::from(root.ties)) >> 32) as u32;
+        if root.class != NONE {
+            return self.member(root.class, draw);
+        }
         let mut at = 1;
         while at < self.tree.len() / 2 {
             let (left, right) = (self.tree[2 * at], self.tree[2 * at + 1]);
@@ -100,8 +105,13 @@ impl LeastCalls {
                 }
             };
         }
-        let class = &self.classes[at - self.tree.len() / 2];
-        self.buckets[class.first as usize].members.get(draw as usize).copied()
+        self.member((at - self.tree.len() / 2) as u32, draw)
+    }
+
+    /// One of a class's best.
+    fn member(&self, class: u32, draw: u32) -> Option<u32> {
+        let first = self.classes[class as usize].first;
+        self.buckets.get(first as usize)?.members.get(draw as usize).copied()
     }
 
     /// True when nobody may take a call.
@@ -232,7 +242,7 @@ impl LeastCalls {
         self.free.push(place.bucket);
     }
 
-    /// Carries a class's new best up to the root.
+    /// Carries a class's new best up, as far as it makes a difference.
     fn climb(&mut self, class: u32) {
         let Class { weight, first } = self.classes[class as usize];
         let mut at = self.tree.len() / 2 + class as usize;
@@ -240,17 +250,20 @@ impl LeastCalls {
             NONE => Best::default(),
             first => {
                 let bucket = &self.buckets[first as usize];
-                Best { leases: bucket.leases, weight, ties: bucket.members.len() as u32 }
+                Best { leases: bucket.leases, weight, ties: bucket.members.len() as u32, class }
             }
         };
         while at > 1 {
             at /= 2;
             let (left, right) = (self.tree[2 * at], self.tree[2 * at + 1]);
-            self.tree[at] = match compare(left, right) {
+            let best = match compare(left, right) {
                 Ordering::Less => left,
                 Ordering::Greater => right,
-                Ordering::Equal => Best { ties: left.ties + right.ties, ..left },
+                Ordering::Equal => Best { ties: left.ties + right.ties, class: NONE, ..left },
             };
+            if std::mem::replace(&mut self.tree[at], best) == best {
+                return;
+            }
         }
     }
 }

@@ -27,29 +27,48 @@ impl Clock {
         Moment::from_micros(HEAD_START_MICROS + self.start.elapsed().as_micros() as u64)
     }
 
-    /// When a moment was or will be, in milliseconds of Unix time.
-    pub fn unix_millis(&self, at: Moment) -> u64 {
-        let (now, wall) = (self.now(), wall_millis());
-        if at >= now {
-            wall.saturating_add(at.since(now).as_millis() as u64)
-        } else {
-            wall.saturating_sub(now.since(at).as_millis() as u64)
-        }
+    /// Both clocks at this moment.
+    pub fn reading(&self) -> Reading {
+        Reading { now: self.now(), unix_millis: wall_millis() }
     }
 
-    /// The moment of a Unix time in milliseconds.
-    pub fn moment_of(&self, unix_millis: u64) -> Moment {
-        let (now, wall) = (self.now(), wall_millis());
-        if unix_millis >= wall {
-            now + std::time::Duration::from_millis(unix_millis - wall)
-        } else {
-            now.before(std::time::Duration::from_millis(wall - unix_millis))
-        }
+    /// When a moment was or will be, in milliseconds of Unix time.
+    pub fn unix_millis(&self, at: Moment) -> u64 {
+        self.reading().unix_millis(at)
     }
 
     /// How long the process has run.
     pub fn uptime(&self) -> std::time::Duration {
         self.start.elapsed()
+    }
+}
+
+/// Both clocks at one moment: what turns moments of this run into times that mean something to the next, and back.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The clock that never goes back.
+    pub now: Moment,
+    /// The time of day in milliseconds of Unix time.
+    pub unix_millis: u64,
+}
+
+impl Reading {
+    /// When a moment was or will be, in milliseconds of Unix time.
+    pub fn unix_millis(self, at: Moment) -> u64 {
+        if at >= self.now {
+            self.unix_millis.saturating_add(at.since(self.now).as_millis() as u64)
+        } else {
+            self.unix_millis.saturating_sub(self.now.since(at).as_millis() as u64)
+        }
+    }
+
+    /// The moment of a Unix time in milliseconds.
+    pub fn moment_of(self, unix_millis: u64) -> Moment {
+        if unix_millis >= self.unix_millis {
+            self.now + std::time::Duration::from_millis(unix_millis - self.unix_millis)
+        } else {
+            self.now.before(std::time::Duration::from_millis(self.unix_millis - unix_millis))
+        }
     }
 }
 

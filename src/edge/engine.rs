@@ -196,9 +196,9 @@ impl Engine {
         if !shard.has_unsaved() {
             return;
         }
-        let farm = self.farm.load();
+        let (farm, clocks) = (self.farm.load(), self.clock.reading());
         shard.drain_unsaved(|key, lease| {
-            let saved = lease.map(|lease| saving::saved(lease, &farm, &self.clock));
+            let saved = lease.map(|lease| saving::saved(lease, &farm, clocks));
             if let Some(lease) = lease {
                 self.log_call(lease, &farm);
             }

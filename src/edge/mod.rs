@@ -15,6 +15,7 @@ pub mod engine;
 pub mod farm_writer;
 pub mod hands;
 pub mod listeners;
+pub mod located;
 pub mod prober;
 pub mod registrations;
 pub mod saving;

@@ -21,7 +21,7 @@ use crate::registrar::{Aor, Binding, Table};
 use crate::store::contract::{SavedBinding, SavedFlow};
 use crate::transport::flow::{Flow, ListenerId, Protocol};
 
-use super::clock::{Clock, wall_millis};
+use super::clock::{Reading, wall_millis};
 use super::engine::Engine;
 use super::hands::send_to;
 
@@ -94,10 +94,10 @@ impl Registrations {
     }
 
     /// Puts back what was stored before a restart; true when something of it is still alive.
-    pub fn restore(&self, aor: &Aor, saved: Vec<SavedBinding<'_>>, clock: &Clock) -> bool {
-        let now = clock.now();
+    pub fn restore(&self, aor: &Aor, saved: Vec<SavedBinding<'_>>, clocks: Reading) -> bool {
+        let now = clocks.now;
         let bindings: Vec<Binding> =
-            saved.into_iter().map(|one| restored(one, clock)).filter(|binding| binding.expires > now).collect();
+            saved.into_iter().map(|one| restored(one, clocks)).filter(|binding| binding.expires > now).collect();
         let is_alive = !bindings.is_empty();
         self.table(aor).lock().put(aor, bindings);
         is_alive
@@ -194,7 +194,7 @@ fn store(engine: &Arc<Engine>, lot: Vec<Waiting>) {
     for waiting in lot.iter().filter(|waiting| seen.insert(&waiting.aor)) {
         // What is held now is at least as new as what is waited for.
         let bindings = engine.registrations.of(&waiting.aor);
-        let octets = (!bindings.is_empty()).then(|| written(&bindings, &engine.clock));
+        let octets = (!bindings.is_empty()).then(|| written(&bindings, engine.clock.reading()));
         batch.push((waiting.aor.as_bytes().to_vec(), octets));
     }
     let stored = engine.store.bindings(&batch);
@@ -216,12 +216,12 @@ fn expire(engine: &Engine) {
     });
 }
 
-fn written(bindings: &[Binding], clock: &Clock) -> Vec<u8> {
-    let saved: Vec<SavedBinding<'_>> = bindings.iter().map(|binding| saved(binding, clock)).collect();
+fn written(bindings: &[Binding], clocks: Reading) -> Vec<u8> {
+    let saved: Vec<SavedBinding<'_>> = bindings.iter().map(|binding| saved(binding, clocks)).collect();
     SavedBinding::write(&saved)
 }
 
-fn saved<'a>(binding: &'a Binding, clock: &Clock) -> SavedBinding<'a> {
+fn saved<'a>(binding: &'a Binding, clocks: Reading) -> SavedBinding<'a> {
     SavedBinding {
         contact: &binding.contact,
         flow: SavedFlow {
@@ -230,8 +230,8 @@ fn saved<'a>(binding: &'a Binding, clock: &Clock) -> SavedBinding<'a> {
             remote: binding.flow.remote,
         },
         preference: binding.preference,
-        expires: clock.unix_millis(binding.expires),
-        updated: clock.unix_millis(binding.updated),
+        expires: clocks.unix_millis(binding.expires),
+        updated: clocks.unix_millis(binding.updated),
         call_id: binding.call_id,
         cseq: binding.cseq,
         instance: binding.instance.as_deref(),
@@ -240,14 +240,14 @@ fn saved<'a>(binding: &'a Binding, clock: &Clock) -> SavedBinding<'a> {
     }
 }
 
-fn restored(saved: SavedBinding<'_>, clock: &Clock) -> Binding {
+fn restored(saved: SavedBinding<'_>, clocks: Reading) -> Binding {
     let protocol = if saved.flow.is_tcp { Protocol::Tcp } else { Protocol::Udp };
     Binding {
         contact: saved.contact.into(),
         flow: Flow { listener: ListenerId(saved.flow.listener), protocol, remote: saved.flow.remote, connection: None },
         preference: saved.preference,
-        expires: clock.moment_of(saved.expires),
-        updated: clock.moment_of(saved.updated),
+        expires: clocks.moment_of(saved.expires),
+        updated: clocks.moment_of(saved.updated),
         call_id: saved.call_id,
         cseq: saved.cseq,
         instance: saved.instance.map(Box::from),

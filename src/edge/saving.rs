@@ -10,10 +10,10 @@ use crate::store::SavedLease;
 use crate::store::contract::SavedFlow;
 use crate::transport::flow::{Flow, ListenerId, Protocol, Target};
 
-use super::clock::Clock;
+use super::clock::Reading;
 
 /// A lease as the store keeps it.
-pub fn saved<'a>(lease: &'a Lease, farm: &'a Farm, clock: &Clock) -> SavedLease<'a> {
+pub fn saved<'a>(lease: &'a Lease, farm: &'a Farm, clocks: Reading) -> SavedLease<'a> {
     let target = lease.way.target();
     SavedLease {
         call_id: lease.names.call_id(),
@@ -32,10 +32,10 @@ pub fn saved<'a>(lease: &'a Lease, farm: &'a Farm, clock: &Clock) -> SavedLease<
         node_address: target.address,
         attempt: lease.attempt,
         transaction: lease.transaction,
-        opened: clock.unix_millis(lease.opened),
-        answered: lease.answered().map(|at| clock.unix_millis(at)),
-        deadline: clock.unix_millis(lease.deadline),
-        session: lease.session.map(|timer| (timer.interval.as_secs() as u32, clock.unix_millis(timer.ends))),
+        opened: clocks.unix_millis(lease.opened),
+        answered: lease.answered().map(|at| clocks.unix_millis(at)),
+        deadline: clocks.unix_millis(lease.deadline),
+        session: lease.session.map(|timer| (timer.interval.as_secs() as u32, clocks.unix_millis(timer.ends))),
     }
 }
 
@@ -45,14 +45,14 @@ pub fn restored(
     saved: &SavedLease<'_>,
     node: NodeId,
     pool: PoolId,
-    clock: &Clock,
+    clocks: Reading,
     take: impl FnOnce() -> Seat,
 ) -> Option<Lease> {
-    let now = clock.now();
-    let deadline = clock.moment_of(saved.deadline);
+    let now = clocks.now;
+    let deadline = clocks.moment_of(saved.deadline);
     let session = saved.session.map(|(interval, ends)| SessionTimer {
         interval: Duration::from_secs(u64::from(interval)),
-        ends: clock.moment_of(ends),
+        ends: clocks.moment_of(ends),
     });
     if deadline <= now || session.is_some_and(|timer| timer.ends <= now) {
         return None;
@@ -66,9 +66,9 @@ pub fn restored(
         remote: saved.from.remote,
         connection: None,
     };
-    let opened = clock.moment_of(saved.opened);
+    let opened = clocks.moment_of(saved.opened);
     let phase = match saved.answered {
-        Some(answered) => Phase::Up { answered: clock.moment_of(answered), late: None },
+        Some(answered) => Phase::Up { answered: clocks.moment_of(answered), late: None },
         None => Phase::Trying(Box::new(lost_invite(caller, node, way, saved.attempt, opened))),
     };
     Some(Lease {
@@ -98,8 +98,10 @@ fn lost_invite(flow: Flow, node: NodeId, way: Way, attempt: u8, started: Moment)
         bytes: Box::default(),
         flow,
         started,
-        tries: vec![one; usize::from(attempt) + 1],
+        tries: vec![one],
+        forgotten: attempt,
         told: Told::Trying,
+        ran: None,
         cancelled: None,
         silence_at: Moment::NEVER,
         resend: None,

@@ -167,7 +167,7 @@ fn open_store(config: &Config) -> Result<(Arc<dyn Store>, Saved), StoreError> {
     }
     let opened = Embedded::open(&config.edge.state_dir)?;
     for path in &opened.moved_aside {
-        tracing::error!("the store was damaged and starts empty; the damaged file is {}", path.display());
+        tracing::error!("a file of the store was damaged; it starts anew, and the damaged one is {}", path.display());
     }
     Ok((Arc::new(opened.store), opened.saved))
 }
@@ -220,6 +220,7 @@ fn first_farm(config: &Config, keys: &Keys, saved: &Saved, names: &mut Names) ->
 /// Brings saved calls back, each with a place on its node.
 fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
     let (mut restored, mut over, mut damaged) = (0, 0, 0);
+    let clocks = engine.clock.reading();
     for (key, octets) in &saved.leases {
         let key = CallKey(*key);
         let Some(lease) = SavedLease::read(octets) else {
@@ -227,7 +228,7 @@ fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
             continue;
         };
         let (node, pool) = (names.node(lease.node), names.pool(lease.pool));
-        let lease = saving::restored(key, &lease, node, pool, &engine.clock, || engine.take_on(node));
+        let lease = saving::restored(key, &lease, node, pool, clocks, || engine.take_on(node));
         let Some(lease) = lease else {
             over += 1;
             engine.store.lease(key.0, None);
@@ -245,13 +246,13 @@ fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
 
 /// Brings registrations back.
 fn restore_bindings(engine: &Engine, saved: &Saved) {
-    let (mut alive, mut over, mut damaged) = (0, 0, 0);
+    let (clocks, mut alive, mut over, mut damaged) = (engine.clock.reading(), 0, 0, 0);
     for (user, octets) in &saved.bindings {
         let (Some(aor), Some(bindings)) = (Aor::from_user(user), SavedBinding::read(octets)) else {
             damaged += 1;
             continue;
         };
-        if engine.registrations.restore(&aor, bindings, &engine.clock) {
+        if engine.registrations.restore(&aor, bindings, clocks) {
             alive += 1;
         } else {
             over += 1;

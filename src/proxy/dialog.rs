@@ -52,7 +52,11 @@ impl<W: World> Core<'_, W> {
         if is_dead {
             return match request.method() {
                 Method::Ack => self.drop(DropReason::Unroutable),
-                Method::Bye => self.reject(request, flow, inbound.source, RejectReason::NodeDownBye),
+                Method::Bye => {
+                    // It is sent on all the same: a node that only froze ends the call when it wakes.
+                    self.forward_in_dialog(inbound, routing, &to, side, 0);
+                    self.reject(request, flow, inbound.source, RejectReason::NodeDownBye);
+                }
                 _ => self.reject(request, flow, inbound.source, RejectReason::NodeDown),
             };
         }
@@ -84,14 +88,18 @@ impl<W: World> Core<'_, W> {
     /// What the call has to know of a request inside it.
     fn note_request(&mut self, shard: &mut Shard, slot: Slot, method: Method, is_dead: bool) {
         let now = self.now;
-        let (Phase::Up { answered, .. } | Phase::Ending { answered }) = shard.lease(slot).phase else { return };
+        if !matches!(shard.lease(slot).phase, Phase::Up { .. } | Phase::Ending { .. }) {
+            return;
+        }
         if is_dead && method != Method::Ack {
             let cause = if method == Method::Bye { EndCause::Bye } else { EndCause::NodeDown };
             return self.end_call(shard, slot, cause, None);
         }
-        if method == Method::Bye && matches!(shard.lease(slot).phase, Phase::Up { .. }) {
-            let lease = shard.lease_mut(slot);
-            lease.phase = Phase::Ending { answered };
+        let lease = shard.lease_mut(slot);
+        if let Phase::Up { answered, late } = &mut lease.phase
+            && method == Method::Bye
+        {
+            lease.phase = Phase::Ending { answered: *answered, late: late.take() };
             lease.deadline = now + T64;
             shard.changed(slot);
         }

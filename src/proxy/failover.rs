@@ -5,12 +5,13 @@
 
 use crate::calls::errand::{Errand, ErrandKind, T64};
 use crate::calls::history::{End, EndCause, TryResult};
-use crate::calls::lease::{Told, Try, TryState, Way};
+use crate::calls::lease::{Invite, Told, Try, TryState, Way};
 use crate::calls::ledger::Slot;
 use crate::calls::tries::{Cause, TRIES_MAX};
 use crate::calls::{NodeId, Phase, Shard};
 use crate::dispatch::Pick;
 use crate::dispatch::health::Signal;
+use crate::moment::Moment;
 use crate::sip::originate;
 use crate::transport::flow::Target;
 
@@ -57,15 +58,23 @@ impl<W: World> Core<'_, W> {
     }
 
     fn may_try_again(&self, shard: &Shard, slot: Slot, cause: Cause) -> bool {
-        let Phase::Trying(invite) = &shard.lease(slot).phase else { return false };
+        let lease = shard.lease(slot);
+        let Phase::Trying(invite) = &lease.phase else { return false };
         let policy = &self.farm.calls.failover;
         let gone = cause == Cause::NodeDown;
         policy.allows(cause)
             && invite.cancelled.is_none()
             && !invite.bytes.is_empty()
             && invite.tries.len() < usize::from(policy.tries_max.min(TRIES_MAX))
-            && (gone || invite.told < Told::Progress)
-            && (gone || self.now.since(invite.started) < policy.budget)
+            && (gone || invite.ran != Some(lease.attempt))
+            && (gone || self.now < self.budget_end(invite))
+    }
+
+    /// When no further node is asked any more. A caller who was told that it rings does not repeat his INVITE and waits; with
+    /// each node that takes over from a dead one the time begins anew.
+    fn budget_end(&self, invite: &Invite) -> Moment {
+        let current = invite.tries.last().filter(|_| invite.told == Told::Progress);
+        current.map_or(invite.started, |current| current.started) + self.farm.calls.failover.budget
     }
 
     /// Marks the current try as given up and sends what that asks for.
@@ -178,11 +187,10 @@ impl<W: World> Core<'_, W> {
         let now = self.now;
         let budget_end = {
             let Phase::Trying(invite) = &mut shard.lease_mut(slot).phase else { return };
-            let budget_end = invite.started + self.farm.calls.failover.budget;
             let was_cancelled = invite.cancelled.is_some();
             let Some(current) = invite.current() else { return };
             if current.state != TryState::Waiting {
-                invite.silence_at = crate::moment::Moment::NEVER;
+                invite.silence_at = Moment::NEVER;
                 return;
             }
             let (node, target) = (current.node, current.way.target());
@@ -191,7 +199,7 @@ impl<W: World> Core<'_, W> {
                 self.abandon(shard, slot, Cause::Silence, None);
                 return self.fail_call(shard, slot, RejectReason::Cancelled);
             }
-            budget_end
+            self.budget_end(invite)
         };
         if self.next_try(shard, slot, Cause::Silence, None) {
             return;
@@ -241,8 +249,7 @@ impl<W: World> Core<'_, W> {
         let ended = Phase::Ended { late: None, own_answer: None };
         let late = match std::mem::replace(&mut lease.phase, ended) {
             Phase::Trying(invite) => Some(invite),
-            Phase::Up { late, .. } | Phase::Ended { late, .. } => late,
-            Phase::Ending { .. } => None,
+            Phase::Up { late, .. } | Phase::Ending { late, .. } | Phase::Ended { late, .. } => late,
         };
         lease.phase = Phase::Ended { late: late.filter(|invite| invite.has_loose_ends()), own_answer: None };
         lease.deadline = now + T64;
@@ -259,5 +266,5 @@ impl<W: World> Core<'_, W> {
 
 /// One try of an INVITE that the lease still keeps.
 pub(super) fn one_try(shard: &Shard, slot: Slot, attempt: u8) -> Option<Try> {
-    shard.lease(slot).phase.invite()?.tries.get(usize::from(attempt)).copied()
+    shard.lease(slot).phase.invite()?.try_at(attempt).copied()
 }

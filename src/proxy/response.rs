@@ -16,7 +16,7 @@ use crate::sip::message::Message;
 use crate::sip::scan::Span;
 use crate::sip::via::Via;
 use crate::sip::{HeaderName, Method, Response, edit, originate, uri, values};
-use crate::transport::flow::{Flow, ListenerId, Protocol, Target};
+use crate::transport::flow::{Flow, Protocol, Target};
 
 use super::branch::{ACK_OF, BYE_OF, Branch, ProbeBranch, read_flow, transaction};
 use super::contract::{Destination, DropReason, Event, Side, World};
@@ -27,8 +27,8 @@ use super::failover::one_try;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnVia {
     via: Via,
-    /// Where the response came in.
-    listener: ListenerId,
+    /// How the response came in.
+    flow: Flow,
 }
 
 /// An INVITE's response that belongs to the call's first transaction.
@@ -45,7 +45,7 @@ impl<W: World> Core<'_, W> {
     pub(super) fn own_branch(&self, response: Response<'_>, flow: Flow) -> Option<(Branch, OwnVia)> {
         let via = response.via()?;
         let branch = Branch::read(response.text(via.branch?))?;
-        Some((branch, OwnVia { via, listener: flow.listener }))
+        Some((branch, OwnVia { via, flow }))
     }
 
     /// An answer to INVITE.
@@ -94,6 +94,9 @@ impl<W: World> Core<'_, W> {
             current.state = TryState::Heard;
         }
         (invite.silence_at, invite.resend) = (Moment::NEVER, None);
+        if is_progress {
+            invite.ran = Some(attempt);
+        }
         if is_progress && invite.told < Told::Progress {
             self.out.events.push(Event::CallRinging(now.since(opened)));
         }
@@ -115,7 +118,7 @@ impl<W: World> Core<'_, W> {
         let (key, node) = (lease.key, lease.node);
         let up = Phase::Up { answered: now, late: None };
         let Phase::Trying(mut invite) = std::mem::replace(&mut lease.phase, up) else { return };
-        if let Some(winner) = invite.tries.get_mut(usize::from(answer.attempt)) {
+        if let Some(winner) = invite.try_at_mut(answer.attempt) {
             winner.state = TryState::Done;
         }
         let after = now.since(invite.started);
@@ -205,13 +208,13 @@ impl<W: World> Core<'_, W> {
             self.settle(shard, slot, answer.attempt);
             return self.drop(DropReason::Absorbed);
         }
-        let Some(node) = one_try(shard, slot, answer.attempt).map(|t| t.node) else {
+        let Some((node, way)) = self.sender(shard, slot, answer) else {
             // Nothing is known of this try any more; the caller ends what it did not ask for (section 13.2.2.4).
             return self.forward_response(response, answer.own, answer.next);
         };
         if matches!(shard.lease(slot).phase, Phase::Trying(_)) {
             self.out.events.push(Event::LateAnswer { node, forwarded: true });
-            self.give_call_to(shard, slot, answer.attempt);
+            self.give_call_to(shard, slot, node, way, answer.attempt);
             return self.answered(shard, slot, answer);
         }
         self.out.events.push(Event::LateAnswer { node, forwarded: false });
@@ -221,25 +224,24 @@ impl<W: World> Core<'_, W> {
 
     /// The first 2xx wins, even from a node that had been given up: the call moves to it, and the node that was asked
     /// instead is told to stop.
-    fn give_call_to(&mut self, shard: &mut Shard, slot: Slot, attempt: u8) {
+    fn give_call_to(&mut self, shard: &mut Shard, slot: Slot, node: NodeId, way: Way, attempt: u8) {
         let current = shard.lease(slot).attempt;
         self.send_cancel(shard, slot, current);
-        let Some(winner) = one_try(shard, slot, attempt) else { return };
-        let seat = self.world.take_on(winner.node);
+        let seat = self.world.take_on(node);
         let lease = shard.lease_mut(slot);
         if let Some(old) = lease.seat.replace(seat) {
             self.world.give_back(old);
         }
-        (lease.node, lease.way, lease.attempt) = (winner.node, winner.way, attempt);
+        (lease.node, lease.way, lease.attempt) = (node, way, attempt);
         let Phase::Trying(invite) = &mut lease.phase else { return };
-        if let Some(loser) = invite.tries.get_mut(usize::from(current)) {
+        if let Some(loser) = invite.try_at_mut(current) {
             loser.state = TryState::Abandoned(Cause::Silence);
         }
     }
 
     /// A 2xx that nobody wants is acknowledged and ended by the edge (section 13.2.2.4).
     fn end_unwanted(&mut self, shard: &mut Shard, slot: Slot, answer: FirstAnswer<'_>) {
-        let Some(way) = self.errand_way(shard, slot, answer) else { return };
+        let way = self.errand_way(shard, slot, answer);
         let (attempt, transaction) = (answer.attempt, shard.lease(slot).transaction);
         let via = self.via_value(way, transaction, ACK_OF + attempt);
         if let Some(ack) = via.as_deref().and_then(|via| originate::ack_success(answer.response, via)) {
@@ -257,7 +259,7 @@ impl<W: World> Core<'_, W> {
 
     /// Acknowledges a failure that the caller does not get to see (section 17.1.1.3).
     fn acknowledge_failure(&mut self, shard: &mut Shard, slot: Slot, answer: FirstAnswer<'_>) {
-        let Some(way) = self.errand_way(shard, slot, answer) else { return };
+        let way = self.errand_way(shard, slot, answer);
         let tried = one_try(shard, slot, answer.attempt);
         let uri = self.with_kept_invite(shard, slot, |core, shard, inbound, _| {
             let aim = tried.map(|tried| core.aim(shard, slot, answer.attempt, tried.node, inbound.request));
@@ -270,11 +272,24 @@ impl<W: World> Core<'_, W> {
         self.out.send(Destination::Way(way), None, |out| out.extend_from_slice(&ack));
     }
 
+    /// The node that gave a late answer, and the way to it: as the try has them or, when a restart has left nothing of the
+    /// try, where the answer came from.
+    fn sender(&self, shard: &Shard, slot: Slot, answer: FirstAnswer<'_>) -> Option<(NodeId, Way)> {
+        if let Some(tried) = one_try(shard, slot, answer.attempt) {
+            return Some((tried.node, tried.way));
+        }
+        let (flow, is_other) = (answer.own.flow, shard.lease(slot).attempt != answer.attempt);
+        let node = self.farm.sources.node_at(flow.target()).filter(|_| is_other)?;
+        Some((node, Way::Flow(flow)))
+    }
+
     /// The way to the node that sent an answer.
-    fn errand_way(&self, shard: &Shard, slot: Slot, answer: FirstAnswer<'_>) -> Option<Way> {
+    fn errand_way(&self, shard: &Shard, slot: Slot, answer: FirstAnswer<'_>) -> Way {
+        let current = shard.lease(slot);
         match one_try(shard, slot, answer.attempt) {
-            Some(tried) => Some(tried.way),
-            None => (shard.lease(slot).attempt == answer.attempt).then(|| shard.lease(slot).way),
+            Some(tried) => tried.way,
+            None if current.attempt == answer.attempt => current.way,
+            None => Way::Flow(answer.own.flow),
         }
     }
 
@@ -290,12 +305,12 @@ impl<W: World> Core<'_, W> {
     fn settle(&mut self, shard: &mut Shard, slot: Slot, attempt: u8) {
         let lease = shard.lease_mut(slot);
         let is_loose = |invite: &mut Box<Invite>| {
-            if let Some(tried) = invite.tries.get_mut(usize::from(attempt)) {
+            if let Some(tried) = invite.try_at_mut(attempt) {
                 tried.state = TryState::Done;
             }
             invite.has_loose_ends()
         };
-        if let Phase::Up { late, .. } | Phase::Ended { late, .. } = &mut lease.phase {
+        if let Phase::Up { late, .. } | Phase::Ending { late, .. } | Phase::Ended { late, .. } = &mut lease.phase {
             *late = late.take().and_then(|mut invite| is_loose(&mut invite).then_some(invite));
         } else if let Phase::Trying(invite) = &mut lease.phase {
             is_loose(invite);
@@ -350,13 +365,12 @@ impl<W: World> Core<'_, W> {
         world.with_shard(key, |shard| {
             let Some(slot) = shard.find(key) else { return };
             let status = response.status();
-            let Phase::Ending { answered } = shard.lease(slot).phase else { return };
+            let lease = shard.lease_mut(slot);
+            let Phase::Ending { answered, late } = &mut lease.phase else { return };
             if matches!(status.code(), 401 | 407) {
                 // The BYE will come again with credentials; until then the call is up.
-                let max_duration = self.farm.calls.max_duration;
-                let lease = shard.lease_mut(slot);
-                lease.phase = Phase::Up { answered, late: None };
-                lease.deadline = answered + max_duration;
+                lease.deadline = *answered + self.farm.calls.max_duration;
+                lease.phase = Phase::Up { answered: *answered, late: late.take() };
                 shard.changed(slot);
             } else if !status.is_provisional() {
                 self.end_call(shard, slot, EndCause::Bye, None);
@@ -442,7 +456,7 @@ impl<W: World> Core<'_, W> {
     fn way_of_response(&self, response: Response<'_>, own: OwnVia, next: Via) -> Option<Way> {
         let (listener, connection) = match own.via.flow {
             Some(flow) => read_flow(&self.farm.keys, response.text(flow))?,
-            None => (own.listener, None),
+            None => (own.flow.listener, None),
         };
         let text = |span: Span| response.text(span);
         let protocol = Protocol::from_bytes(text(next.transport))?;

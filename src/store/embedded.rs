@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::contract::{LEASE_LEN_MAX, Saved, SavedAdmin, SavedLease, Store, StoreCounts, StoreError};
-use super::journal::Journal;
+use super::journal::{self, Journal};
 
 /// Name of the database file.
 pub const DATABASE: &str = "cordboard.redb";
@@ -75,6 +75,9 @@ impl Embedded {
             }
         };
         let journal_path = folder.join(JOURNAL);
+        if journal::is_damaged(&journal_path).map_err(|source| unusable(&journal_path, source))? {
+            moved_aside.push(move_aside(&journal_path)?);
+        }
         let mut changes = Changes::default();
         let journal = Journal::open(&journal_path, |record| changes.take(record))
             .map_err(|source| unusable(&journal_path, source))?;

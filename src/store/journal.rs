@@ -179,14 +179,29 @@ impl Journal {
 /// Length that stands for a filler.
 const FILLER: u32 = u32::MAX;
 
+/// True when a file is there that was a journal, or is none at all. One that was not finished is not damaged: its magic
+/// is written last.
+pub fn is_damaged(path: &Path) -> io::Result<bool> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut magic = [0; 8];
+    let is_unfinished = file.read_exact(&mut magic).is_err() || magic == [0; 8];
+    Ok(!is_unfinished && !is_whole(&mut file, CAPACITY)?)
+}
+
 fn is_whole(file: &mut File, capacity: u64) -> io::Result<bool> {
     if file.metadata()?.len() != PAGE + capacity {
         return Ok(false);
     }
-    let mut magic = [0; 8];
-    file.seek(SeekFrom::Start(MAGIC_AT as u64))?;
-    file.read_exact(&mut magic)?;
-    Ok(u64::from_le_bytes(magic) == MAGIC)
+    let mut words = [[0; 8]; 3];
+    file.seek(SeekFrom::Start(0))?;
+    file.read_exact(words.as_flattened_mut())?;
+    let words = words.map(u64::from_le_bytes);
+    // A tail that no record can begin at would be read at an address that no word can have.
+    Ok(words[MAGIC_AT] == MAGIC && words[TAIL_AT].is_multiple_of(8) && words[TAIL_AT] < u64::MAX / 2)
 }
 
 /// Writes the file out in full, so that its blocks are there: a disk that fills up later does no harm.
@@ -281,6 +296,27 @@ mod tests {
         assert_eq!(left, [b"first".to_vec()]);
         journal.append(b"third").unwrap();
         assert_eq!(drain(&journal), [b"third".to_vec()]);
+    }
+
+    #[test]
+    fn a_first_page_that_makes_no_sense_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        assert!(!is_damaged(&path).unwrap());
+        drop(Journal::open(&path, |_| ()).unwrap());
+        assert!(!is_damaged(&path).unwrap());
+        let good = std::fs::read(&path).unwrap();
+        for at in [MAGIC_AT * 8, TAIL_AT * 8] {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            assert!(is_damaged(&path).unwrap(), "{at}");
+            Journal::open(&path, |_| ()).unwrap().append(b"goes on").unwrap();
+        }
+        std::fs::write(&path, &good[..1_000]).unwrap();
+        assert!(is_damaged(&path).unwrap());
+        std::fs::write(&path, vec![0; 1_000]).unwrap();
+        assert!(!is_damaged(&path).unwrap(), "it was not finished");
     }
 
     #[test]

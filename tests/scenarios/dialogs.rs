@@ -75,8 +75,10 @@ fn requests_for_a_dead_node_are_answered_at_once_and_the_call_ends() {
     let (other, other_at, _) = established(&mut edge, "c2");
     let id = if at == node(1) { 1 } else { 2 };
     edge.assess(id, Verdict::Down);
-    let answer = only(edge.receive(GATEWAY, &caller.in_dialog("BYE", 2)));
+    let sent = edge.receive(GATEWAY, &caller.in_dialog("BYE", 2));
+    let [bye, answer] = &sent[..] else { panic!("{:?}", lines(&sent)) };
     assert_eq!((answer.to.as_str(), answer.first_line()), (GATEWAY, "SIP/2.0 481 Call/Transaction Does Not Exist"));
+    assert_eq!(bye.to, at, "a node that only froze ends the call when it wakes");
     assert_eq!(edge.leases_on(id), 0);
     assert_eq!(only(edge.receive(GATEWAY, &other.in_dialog("INFO", 2))).to, other_at, "the other node's call goes on");
 }
@@ -88,7 +90,8 @@ fn a_bye_that_is_repeated_after_its_node_was_found_dead_ends_the_call() {
     let id = if at == node(1) { 1 } else { 2 };
     only(edge.receive(GATEWAY, &caller.in_dialog("BYE", 2)));
     edge.assess(id, Verdict::Down);
-    let answer = only(edge.receive(GATEWAY, &caller.in_dialog("BYE", 2)));
+    let sent = edge.receive(GATEWAY, &caller.in_dialog("BYE", 2));
+    let [_, answer] = &sent[..] else { panic!("{:?}", lines(&sent)) };
     assert_eq!(answer.first_line(), "SIP/2.0 481 Call/Transaction Does Not Exist");
     assert_eq!(edge.leases_on(id), 0);
 }

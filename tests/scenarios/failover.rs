@@ -212,6 +212,18 @@ fn a_late_2xx_after_the_edges_own_final_answer_is_ended_too() {
 }
 
 #[test]
+fn a_late_2xx_after_the_call_has_ended_elsewhere_is_ended_by_the_edge() {
+    let (mut edge, mut caller, first, second, _) = silent_first(2);
+    caller.enter(&only(edge.receive(&second.to, &second.reply(200, ""))));
+    let bye = only(edge.receive(GATEWAY, &caller.in_dialog("BYE", 2)));
+    only(edge.receive(&bye.to, &bye.reply(200, "")));
+    let sent = edge.receive(&first.to, &first.reply(200, ""));
+    let [ack, bye] = &sent[..] else { panic!("{:?}", lines(&sent)) };
+    assert!(ack.first_line().starts_with("ACK") && ack.to == first.to, "{}", ack.first_line());
+    assert!(bye.first_line().starts_with("BYE") && bye.to == first.to, "{}", bye.first_line());
+}
+
+#[test]
 fn a_late_ringing_from_a_node_that_was_given_up_is_cancelled_and_never_shown() {
     let (mut edge, _, first, second, cancel) = silent_first(2);
     edge.receive(&first.to, &cancel.reply(481, ""));
@@ -262,6 +274,32 @@ fn calls_that_wait_on_a_node_that_is_found_dead_are_taken_to_another_even_when_t
     assert_eq!(abandoned(&edge, Cause::NodeDown), 1);
     let answer = only(edge.receive(&sent[1].to, &sent[1].reply(200, "")));
     assert_eq!(answer.to, GATEWAY);
+}
+
+/// A call rang on a node that died, and the node that it was taken to has not started it: it is taken further. It was given
+/// up with a 503 or 408 of the edge's while other nodes were well, because its caller had been told of the ringing.
+#[test]
+fn a_call_that_rang_on_a_dead_node_is_taken_on_until_a_node_has_it() {
+    type Mishap = fn(&mut Edge, &Sent) -> Vec<Sent>;
+    let mishaps: [Mishap; 3] = [
+        |edge, second| edge.refused(&second.to),
+        |edge, _| edge.advance(Duration::from_millis(1_020)),
+        |edge, second| edge.receive(&second.to, &second.reply(503, "")),
+    ];
+    for mishap in mishaps {
+        let mut edge = Edge::with_nodes(3);
+        let first = only(edge.receive(GATEWAY, &Caller::new("c1").invite()));
+        only(edge.receive(&first.to, &first.reply(180, "")));
+        edge.advance(Duration::from_secs(20));
+        let second = edge.node_down((1..=3).find(|id| node(*id) == first.to).unwrap()).remove(1);
+        let sent = mishap(&mut edge, &second);
+        let third = sent.iter().find(|s| s.first_line().starts_with("INVITE") && s.to != second.to);
+        let third = third.unwrap_or_else(|| panic!("{:?}", lines(&sent))).clone();
+        assert!(third.to != first.to && !sent.iter().any(|s| s.to == GATEWAY), "{:?}", lines(&sent));
+        // Once the dialplan runs there, nobody else is asked.
+        only(edge.receive(&third.to, &third.reply(180, "")));
+        assert_eq!(only(edge.receive(&third.to, &third.reply(503, ""))).to, GATEWAY);
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ use cordboard::dispatch::health::Verdict;
 use cordboard::dispatch::node::{Admin, Kind, Node, NodeUri};
 use cordboard::dispatch::rules::{Action, From, Rule, Sources};
 use cordboard::dispatch::{Board, Farm, NoSeat, Pick, Picked};
+use cordboard::edge::clock::Reading;
+use cordboard::edge::saving;
 use cordboard::keys::Keys;
 use cordboard::moment::Moment;
 use cordboard::proxy::contract::{Destination, Registry, TryId};
@@ -23,6 +25,8 @@ use cordboard::registrar::replays::Replays;
 use cordboard::registrar::users::{Secrets, Users};
 use cordboard::registrar::{Aor, Authority, Service, Table, Terms};
 use cordboard::sip::Index;
+use cordboard::store::SavedLease;
+use cordboard::store::contract::LEASE_LEN_MAX;
 use cordboard::transport::flow::{ConnectionId, Flow, ListenerId, Protocol, Target};
 
 /// The edge's address.
@@ -314,6 +318,26 @@ impl Edge {
             let mut shard = shared.shard.borrow_mut();
             core.target_refused(&mut shard, target);
         })
+    }
+
+    /// The process is killed and starts again: of leases there is what the store keeps.
+    pub fn restart(&mut self, count: u32) {
+        let clocks = Reading { now: self.now, unix_millis: 1_800_000_000_000 };
+        let saved: Vec<(CallKey, Vec<u8>)> = self.with_shard(|shard| {
+            let open = shard.iter().filter(|lease| lease.is_open());
+            let octets =
+                |lease| saving::saved(lease, &self.farm, clocks).write(&mut [0; LEASE_LEN_MAX]).unwrap().to_vec();
+            open.map(|lease| (lease.key, octets(lease))).collect()
+        });
+        *self.shared.shard.borrow_mut() = Shard::new(self.now, 1_000, 100);
+        *self.shared.board.borrow_mut() = Board::new(7);
+        self.plan(count, None);
+        for (key, octets) in saved {
+            let saved = SavedLease::read(&octets).unwrap();
+            let node = self.farm.nodes.iter().flatten().find(|node| *node.name == *saved.node).unwrap().id;
+            let lease = saving::restored(key, &saved, node, INBOUND, clocks, || self.shared.take_on(node));
+            self.shared.shard.borrow_mut().open(lease.unwrap()).unwrap();
+        }
     }
 
     /// The first try of the only call could not be sent.

@@ -11,4 +11,5 @@ mod failover;
 mod harness;
 mod refusals;
 mod registrar;
+mod restart;
 mod torture;

@@ -1,0 +1,23 @@
+//! End to end: the edge's own binary between SIPp gateways and SIPp or Asterisk nodes, on loopback.
+//!
+//! Each test has a farm on addresses of its own (127.0.N.x), so that they run side by side, in one process or in many.
+//! `tests/install` installs what they need. `CORDBOARD_E2E_KEEP=1` leaves the folder of a failed test.
+
+#![allow(clippy::unwrap_used)]
+
+mod asterisk;
+mod bad_input;
+mod calls;
+mod edge;
+mod farm;
+mod health;
+mod lab;
+mod metrics;
+mod nodes_fail;
+mod operating;
+mod process;
+mod reload;
+mod restart;
+mod sipp;
+mod spread;
+mod told;

@@ -1,0 +1,168 @@
+//! SIPp as gateway and as node.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::process::{Process, need, repository, secs, until};
+
+/// Loads and their length. SIPp itself gives up after `TIMEOUT_SECS`.
+const TIMEOUT_SECS: u64 = 60;
+
+/// What a gateway is told to do.
+#[derive(Clone, Debug)]
+pub struct Load {
+    scenario: String,
+    calls: u32,
+    rate: u32,
+    called: String,
+    from: Option<String>,
+    to: Option<String>,
+    more: Vec<String>,
+}
+
+impl Load {
+    /// One call of a scenario of `sipp/gateway`.
+    pub fn of(scenario: &str) -> Self {
+        Load {
+            scenario: scenario.to_owned(),
+            calls: 1,
+            rate: 10,
+            called: "100".to_owned(),
+            from: None,
+            to: None,
+            more: vec![],
+        }
+    }
+
+    /// So many calls, so many a second.
+    pub fn calls(mut self, calls: u32, rate: u32) -> Self {
+        (self.calls, self.rate) = (calls, rate);
+        self
+    }
+
+    /// How long they last, or what else the scenario takes `-d` for.
+    pub fn hold(self, hold: Duration) -> Self {
+        self.with(&["-d", &hold.as_millis().to_string()])
+    }
+
+    /// The number that is called.
+    pub fn called(mut self, number: &str) -> Self {
+        self.called = number.to_owned();
+        self
+    }
+
+    /// Another address and port of the caller than the gateway's.
+    pub fn from(mut self, address: &str) -> Self {
+        self.from = Some(address.to_owned());
+        self
+    }
+
+    /// Another address and port than the edge's.
+    pub fn to(mut self, address: &str) -> Self {
+        self.to = Some(address.to_owned());
+        self
+    }
+
+    /// More of SIPp's options.
+    pub fn with(mut self, options: &[&str]) -> Self {
+        self.more.extend(options.iter().map(|&option| option.to_owned()));
+        self
+    }
+}
+
+/// A running SIPp.
+pub struct Sipp {
+    pub process: Process,
+    pub name: String,
+    folder: PathBuf,
+}
+
+impl Sipp {
+    /// A gateway with its load.
+    pub fn gateway(name: &str, load: &Load, from: &str, to: &str, folder: &Path) -> Self {
+        let mut arguments = vec![load.to.clone().unwrap_or_else(|| to.to_owned())];
+        let words = [
+            ("-s", load.called.clone()),
+            ("-m", load.calls.to_string()),
+            ("-r", load.rate.to_string()),
+            ("-timeout", TIMEOUT_SECS.to_string()),
+        ];
+        arguments.extend(words.into_iter().flat_map(|(key, value)| [key.to_owned(), value]));
+        arguments.push("-timeout_error".to_owned());
+        arguments.extend(load.more.iter().cloned());
+        let scenario = format!("sipp/gateway/{}.xml", load.scenario);
+        Self::start(name, &scenario, load.from.as_deref().unwrap_or(from), arguments, folder)
+    }
+
+    /// A node.
+    pub fn node(name: &str, scenario: &str, at: &str, options: &[&str], folder: &Path) -> Self {
+        let arguments = options.iter().map(|&option| option.to_owned()).collect();
+        Self::start(name, &format!("sipp/node/{scenario}.xml"), at, arguments, folder)
+    }
+
+    fn start(name: &str, scenario: &str, at: &str, mut arguments: Vec<String>, folder: &Path) -> Self {
+        need("sipp");
+        let (ip, port) = at.rsplit_once(':').unwrap();
+        let file = |kind: &str| folder.join(format!("{name}.{kind}")).display().to_string();
+        let scenario = repository(scenario).display().to_string();
+        let own = ["-sf", &scenario, "-i", ip.trim_matches(['[', ']']), "-p", port, "-nostdin"];
+        arguments.extend(own.map(str::to_owned));
+        let traces = ["-trace_stat", "-fd", "1", "-trace_err", "-trace_logs"];
+        arguments.extend(traces.map(str::to_owned));
+        for (key, kind) in [("-stf", "csv"), ("-error_file", "err"), ("-log_file", "calls")] {
+            arguments.extend([key.to_owned(), file(kind)]);
+        }
+        let process = Process::start(name, "sipp", &arguments, folder);
+        Sipp { process, name: name.to_owned(), folder: folder.to_path_buf() }
+    }
+
+    /// Waits for the end of the load; every call has to have ended as its scenario says.
+    pub fn succeeds(&mut self) {
+        let code = self.process.wait(secs(TIMEOUT_SECS + 5));
+        assert_eq!(
+            code,
+            0,
+            "{}: SIPp's exit code; {} calls failed\n{}",
+            self.name,
+            self.count("FailedCall(C)"),
+            self.errors()
+        );
+    }
+
+    /// Ends a node. Its own calls have to have ended as its scenario says.
+    pub fn node_ends_well(&mut self) {
+        // SIPp sums up inside its signal handler and now and then locks up there; what it wrote last says the same.
+        let failed = match self.process.end_or_kill("TERM", secs(5)) {
+            Some(0) => 0,
+            Some(code) => panic!("{}: SIPp's exit code as a node is {code}\n{}", self.name, self.errors()),
+            None => self.count("FailedCall(C)"),
+        };
+        assert_eq!(failed, 0, "{}: calls that failed at the node\n{}", self.name, self.errors());
+    }
+
+    /// What the scenario's `<log>` wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join(format!("{}.calls", self.name))).unwrap_or_default()
+    }
+
+    /// Waits until so many lines of its log have a word.
+    pub fn until_logged(&self, word: &str, count: usize, within: Duration) {
+        let said = || self.log().lines().filter(|line| line.contains(word)).count();
+        until(&format!("{} says {count} times {word}", self.name), within, || said() >= count);
+    }
+
+    /// The last value of a column of the statistics; of a node that has ended, or as of a second ago.
+    pub fn count(&self, column: &str) -> u64 {
+        let text = std::fs::read_to_string(self.folder.join(format!("{}.csv", self.name))).unwrap_or_default();
+        let mut lines = text.lines();
+        let Some(head) = lines.next() else { return 0 };
+        let place = head.split(';').position(|name| name == column);
+        let place = place.unwrap_or_else(|| panic!("no column {column} in {head}"));
+        lines.next_back().and_then(|line| line.split(';').nth(place)?.parse().ok()).unwrap_or(0)
+    }
+
+    fn errors(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.join(format!("{}.err", self.name))).unwrap_or_default();
+        text.chars().take(3_000).collect()
+    }
+}

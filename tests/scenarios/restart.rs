@@ -1,0 +1,44 @@
+//! Calls over a restart of the edge, which leaves of a lease what the store keeps.
+
+use std::time::Duration;
+
+use crate::harness::*;
+
+/// A call whose first node said nothing, and which the second one has now, after a restart.
+fn restarted_on_the_second_node() -> (Edge, Caller, Sent, Sent) {
+    let mut edge = Edge::with_nodes(2);
+    let caller = Caller::new("c1");
+    let first = only(edge.receive(GATEWAY, &caller.invite()));
+    let second = edge.advance(Duration::from_millis(1_020)).remove(1);
+    edge.restart(2);
+    (edge, caller, first, second)
+}
+
+/// The store keeps the node that has a call and the number of its try, and nothing of the tries before. The
+/// acknowledgement of an earlier node's late failure went to the node that has the call.
+#[test]
+fn a_late_failure_of_an_earlier_node_is_acknowledged_to_that_node() {
+    let (mut edge, _, first, second) = restarted_on_the_second_node();
+    let ack = only(edge.receive(&first.to, &first.reply(487, "")));
+    assert_eq!((ack.first_line().split(' ').next(), &ack.to, ack.branch()), (Some("ACK"), &first.to, first.branch()));
+    let ringing = only(edge.receive(&second.to, &second.reply(180, "")));
+    assert_eq!(ringing.to, GATEWAY);
+    assert_eq!((edge.leases(2).iter().sum::<u32>(), edge.phase()), (1, Some("trying")));
+}
+
+/// In the same way the place was taken on the wrong node when the earlier one answered after all.
+#[test]
+fn a_late_2xx_of_an_earlier_node_takes_the_call_to_that_node() {
+    let (mut edge, mut caller, first, second) = restarted_on_the_second_node();
+    let answer = only(edge.receive(&first.to, &first.reply(200, "")));
+    assert_eq!(answer.to, GATEWAY);
+    let leases = [node(1), node(2)].map(|node| u32::from(node == first.to));
+    assert_eq!(edge.leases(2), leases);
+    caller.enter(&answer);
+    assert_eq!(only(edge.receive(GATEWAY, &caller.in_dialog("ACK", 1))).to, first.to);
+    // Whom the INVITE can no longer be taken back from is told when it answers.
+    let sent = edge.receive(&second.to, &second.reply(200, ""));
+    assert_eq!(lines(&sent).len(), 2, "{:?}", lines(&sent));
+    assert!(sent.iter().all(|sent| sent.to == second.to), "{:?}", lines(&sent));
+    assert_eq!(edge.leases(2), leases);
+}
