@@ -42,3 +42,22 @@ fn a_late_2xx_of_an_earlier_node_takes_the_call_to_that_node() {
     assert!(sent.iter().all(|sent| sent.to == second.to), "{:?}", lines(&sent));
     assert_eq!(edge.leases(2), leases);
 }
+
+/// A caller can get a second 2xx, of a node that is no longer configured, and ends that dialog himself. His BYE ended the
+/// lease of the call that went on.
+#[test]
+fn a_bye_to_another_node_does_not_end_the_call() {
+    let (mut edge, mut caller, first, second) = restarted_on_the_second_node();
+    let answer = only(edge.receive(&second.to, &second.reply(200, "")));
+    caller.enter(&answer);
+    only(edge.receive(GATEWAY, &caller.in_dialog("ACK", 1)));
+    let mut fork = Caller::new("c1");
+    fork.enter(&Sent { to: GATEWAY.to_owned(), text: first.reply(200, "") });
+    let bye = only(edge.receive(GATEWAY, &fork.in_dialog("BYE", 2)));
+    assert_eq!(bye.to, first.to);
+    only(edge.receive(&first.to, &bye.reply(200, "")));
+    assert_eq!((edge.leases(2).iter().sum::<u32>(), edge.phase()), (1, Some("up")));
+    let bye = only(edge.receive(GATEWAY, &caller.in_dialog("BYE", 3)));
+    only(edge.receive(&second.to, &bye.reply(200, "")));
+    assert_eq!(edge.leases(2), [0, 0]);
+}
