@@ -98,7 +98,9 @@ fn to_node(ctx: &mut Context, process: &Process, call: u32, node: u8, message: &
         return;
     }
     let runs = |offer: &&Offer| offer.heard == Heard::Progress && !process.finds_down(offer.node);
-    let ended = record.offers.iter().find(|offer| offer.heard >= Heard::Refused);
+    // What a node says that had been given up does not count, unless it answers.
+    let refused = record.offers.last().filter(|offer| offer.heard == Heard::Refused && !process.finds_down(offer.node));
+    let ended = refused.or(record.offers.iter().find(|offer| offer.heard == Heard::Answered));
     let running = record.offers.last().filter(runs).copied();
     let has_restarted = ctx.restarts.iter().any(|at| *at >= record.started);
     if let Some(offer) = running.filter(|_| !has_forgotten(ctx, record)) {
