@@ -44,7 +44,8 @@ impl<W: World> Core<'_, W> {
                 None => self.adopt(shard, key, request, token, node),
             };
             let dead = side == Side::Node && self.is_dead(shard, slot, node);
-            if let Some(slot) = slot {
+            // Another node may have answered the same INVITE; what is said to that one does not concern the call.
+            if let Some(slot) = slot.filter(|slot| shard.lease(*slot).way.target() == token.node) {
                 self.note_request(shard, slot, request.method(), dead);
             }
             dead

@@ -5,7 +5,7 @@
 
 use crate::calls::errand::ErrandKind;
 use crate::calls::history::{EndCause, TryResult};
-use crate::calls::lease::{Cancelled, Invite, Resend, SessionTimer, Told, TryState, Way};
+use crate::calls::lease::{Cancelled, Invite, Resend, SessionTimer, Told, Try, TryState, Way};
 use crate::calls::ledger::Slot;
 use crate::calls::tries::{Cause, Refusal};
 use crate::calls::{NodeId, Phase, Shard};
@@ -72,7 +72,8 @@ impl<W: World> Core<'_, W> {
     }
 
     fn first_answer(&mut self, shard: &mut Shard, slot: Slot, answer: FirstAnswer<'_>) {
-        let is_current = shard.lease(slot).attempt == answer.attempt;
+        let lease = shard.lease(slot);
+        let is_current = lease.attempt == answer.attempt && self.is_from(answer, lease.node);
         let is_trying = matches!(shard.lease(slot).phase, Phase::Trying(_));
         match (is_trying, is_current) {
             (true, true) if answer.response.status().is_provisional() => self.provisional(shard, slot, answer),
@@ -198,14 +199,22 @@ impl<W: World> Core<'_, W> {
     /// An answer from a node that had been given up.
     fn late_answer(&mut self, shard: &mut Shard, slot: Slot, answer: FirstAnswer<'_>) {
         let response = answer.response;
+        let has_number_only =
+            one_try(shard, slot, answer.attempt).is_some_and(|tried| !self.is_from(answer, tried.node));
         if response.status().is_provisional() {
-            self.send_cancel(shard, slot, answer.attempt);
+            if !has_number_only {
+                self.send_cancel(shard, slot, answer.attempt);
+            }
             return self.drop(DropReason::Absorbed);
         }
-        self.finish_errand(shard, slot, ErrandKind::Cancel(answer.attempt));
+        if !has_number_only {
+            self.finish_errand(shard, slot, ErrandKind::Cancel(answer.attempt));
+        }
         if !response.status().is_success() {
             self.acknowledge_failure(shard, slot, answer);
-            self.settle(shard, slot, answer.attempt);
+            if !has_number_only {
+                self.settle(shard, slot, answer.attempt);
+            }
             return self.drop(DropReason::Absorbed);
         }
         let Some((node, way)) = self.sender(shard, slot, answer) else {
@@ -273,22 +282,33 @@ impl<W: World> Core<'_, W> {
     }
 
     /// The node that gave a late answer, and the way to it: as the try has them or, when a restart has left nothing of the
-    /// try, where the answer came from.
+    /// try or another one has its number, where the answer came from.
     fn sender(&self, shard: &Shard, slot: Slot, answer: FirstAnswer<'_>) -> Option<(NodeId, Way)> {
-        if let Some(tried) = one_try(shard, slot, answer.attempt) {
+        if let Some(tried) = self.own_try(shard, slot, answer) {
             return Some((tried.node, tried.way));
         }
-        let (flow, is_other) = (answer.own.flow, shard.lease(slot).attempt != answer.attempt);
-        let node = self.farm.sources.node_at(flow.target()).filter(|_| is_other)?;
+        let (flow, lease) = (answer.own.flow, shard.lease(slot));
+        let is_other = |node: &NodeId| lease.attempt != answer.attempt || lease.node != *node;
+        let node = self.farm.sources.node_at(flow.target()).filter(is_other)?;
         Some((node, Way::Flow(flow)))
+    }
+
+    /// The try that an answer belongs to, unless it comes from the node of a try that was forgotten and had its number.
+    fn own_try(&self, shard: &Shard, slot: Slot, answer: FirstAnswer<'_>) -> Option<Try> {
+        one_try(shard, slot, answer.attempt).filter(|tried| self.is_from(answer, tried.node))
+    }
+
+    /// True unless another node of the farm sent the answer.
+    fn is_from(&self, answer: FirstAnswer<'_>, node: NodeId) -> bool {
+        self.farm.sources.node_at(answer.own.flow.target()).is_none_or(|sender| sender == node)
     }
 
     /// The way to the node that sent an answer.
     fn errand_way(&self, shard: &Shard, slot: Slot, answer: FirstAnswer<'_>) -> Way {
         let current = shard.lease(slot);
-        match one_try(shard, slot, answer.attempt) {
+        match self.own_try(shard, slot, answer) {
             Some(tried) => tried.way,
-            None if current.attempt == answer.attempt => current.way,
+            None if current.attempt == answer.attempt && self.is_from(answer, current.node) => current.way,
             None => Way::Flow(answer.own.flow),
         }
     }

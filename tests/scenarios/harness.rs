@@ -329,15 +329,20 @@ impl Edge {
                 |lease| saving::saved(lease, &self.farm, clocks).write(&mut [0; LEASE_LEN_MAX]).unwrap().to_vec();
             open.map(|lease| (lease.key, octets(lease))).collect()
         });
-        *self.shared.shard.borrow_mut() = Shard::new(self.now, 1_000, 100);
-        *self.shared.board.borrow_mut() = Board::new(7);
-        self.plan(count, None);
+        self.forget(count);
         for (key, octets) in saved {
             let saved = SavedLease::read(&octets).unwrap();
             let node = self.farm.nodes.iter().flatten().find(|node| *node.name == *saved.node).unwrap().id;
             let lease = saving::restored(key, &saved, node, INBOUND, clocks, || self.shared.take_on(node));
             self.shared.shard.borrow_mut().open(lease.unwrap()).unwrap();
         }
+    }
+
+    /// The process starts again, and what it had written is lost.
+    pub fn forget(&mut self, count: u32) {
+        *self.shared.shard.borrow_mut() = Shard::new(self.now, 1_000, 100);
+        *self.shared.board.borrow_mut() = Board::new(7);
+        self.plan(count, None);
     }
 
     /// The first try of the only call could not be sent.

@@ -97,18 +97,28 @@ fn to_node(ctx: &mut Context, process: &Process, call: u32, node: u8, message: &
     if record.offers.last().is_some_and(|offer| offer.node == node) {
         return;
     }
-    let ran = |offer: &Offer| offer.heard >= Heard::Progress && !process.finds_down(offer.node);
-    let answered = record.offers.iter().find(|offer| offer.heard == Heard::Answered);
-    let second = record.offers.last().filter(|offer| ran(offer)).or(answered).copied();
-    let has_forgotten = ctx.amnesia.iter().any(|at| *at >= record.started);
-    if !has_forgotten {
-        if let Some(offer) = second {
-            ctx.violate(Some(call), format!("node {node} is asked, after node {} said {:?}", offer.node, offer.heard));
-        } else if is_known {
-            ctx.violate(Some(call), format!("node {node} is asked again after others"));
-        }
+    let runs = |offer: &&Offer| offer.heard == Heard::Progress && !process.finds_down(offer.node);
+    // What a node says that had been given up does not count, unless it answers.
+    let refused = record.offers.last().filter(|offer| offer.heard == Heard::Refused && !process.finds_down(offer.node));
+    let ended = refused.or(record.offers.iter().find(|offer| offer.heard == Heard::Answered));
+    let running = record.offers.last().filter(runs).copied();
+    let has_restarted = ctx.restarts.iter().any(|at| *at >= record.started);
+    if let Some(offer) = running.filter(|_| !has_forgotten(ctx, record)) {
+        ctx.violate(Some(call), format!("node {node} is asked, while node {} rings", offer.node));
+    } else if let Some(offer) = ended.filter(|_| !has_restarted).copied() {
+        // Calls that have ended are not kept over a restart.
+        ctx.violate(Some(call), format!("node {node} is asked, after node {} said {:?}", offer.node, offer.heard));
+    } else if is_known && !has_restarted {
+        ctx.violate(Some(call), format!("node {node} is asked again after others"));
     }
     ctx.records[call as usize].offers.push(Offer { node, heard: Heard::Nothing });
+}
+
+/// True when an edge that started since the call began may not know it: what it wrote was lost with the power, or the
+/// clock was set so far that the call's time seemed to be over.
+fn has_forgotten(ctx: &Context, record: &Record) -> bool {
+    let since = |list: &[Moment]| list.iter().any(|at| *at >= record.started);
+    since(&ctx.amnesia) || (since(&ctx.restarts) && !ctx.grace.is_zero())
 }
 
 /// Messages are bounded by what came in and by the timers that RFC 3261 gives each try.
@@ -248,11 +258,14 @@ fn call_of(lease: &Lease) -> Option<u32> {
 /// How long after the end of a call its lease may stay.
 fn bound(record: &Record, over: Moment, past: &Past<'_>) -> Duration {
     let has_restarted = past.restarts.iter().any(|at| *at >= record.started);
-    if record.ending == Some(Ending::Clean) && !has_restarted {
+    let longest = MAX_DURATION.max(RING_TIMEOUT + T64) + T64 * 3 + past.grace;
+    if has_restarted {
+        return longest;
+    }
+    if record.ending == Some(Ending::Clean) {
         // BYE has passed the edge: its answer has too, or is waited for no longer.
         return T64 + Duration::from_secs(2);
     }
-    let longest = MAX_DURATION.max(RING_TIMEOUT + T64) + T64 * 3 + past.grace;
     let touches = |t: &&Trouble| {
         let is_asked = |node| record.offers.iter().any(|offer| offer.node == node);
         t.from <= over && t.until + AFTERMATH >= record.started && t.node.is_none_or(is_asked)
