@@ -32,6 +32,7 @@ impl Edge {
             assert!(edge.process.is_running(), "the edge ended while it started");
             edge.http("/healthz").is_some_and(|(code, _)| code == 200)
         });
+        assert!(edge.process.is_running(), "somebody else answers at {api}");
         edge
     }
 

@@ -1,5 +1,6 @@
 //! A farm on loopback addresses of its own: the edge at .10, nodes from .11, the gateway at .20.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ const UP_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long leases may outlive the last call: a call that was cut is remembered until its BYE is given up.
 const FREE_WITHIN: Duration = Duration::from_secs(40);
+
+/// How long the same test of another checkout may take.
+const OTHERS_WITHIN: Duration = Duration::from_secs(120);
 
 /// Lines of a file that are shown when a test fails.
 const SHOWN_LINES: usize = 60;
@@ -33,11 +37,14 @@ pub struct Farm {
     lab: Option<Lab>,
     gateways: usize,
     folder: TempDir,
+    /// The addresses are this farm's until it is dropped, last of all.
+    _addresses: File,
 }
 
 impl Farm {
     /// A farm on 127.0.NET.x, without nodes. Every test has another number.
     pub fn new(net: u8) -> Self {
+        let addresses = addresses_of(net);
         // A node's socket lies deep in it, and the name of a socket has to be short.
         let folder = tempfile::Builder::new().prefix("cb-e2e-").tempdir_in("/tmp").unwrap();
         std::fs::create_dir(folder.path().join("etc")).unwrap();
@@ -54,6 +61,7 @@ impl Farm {
             lab: None,
             gateways: 0,
             folder,
+            _addresses: addresses,
         }
     }
 
@@ -299,6 +307,15 @@ impl Farm {
             eprintln!("--- status\n{status}");
         }
     }
+}
+
+/// Waits until no other run of the tests, from another checkout perhaps, has a farm on these addresses.
+fn addresses_of(net: u8) -> File {
+    let path = std::env::temp_dir().join(format!("cordboard-e2e-127.0.{net}.lock"));
+    let file = File::options().create(true).append(true).open(&path).unwrap();
+    let sentence = format!("another run of the tests has left 127.0.{net}.x (it holds {})", path.display());
+    until(&sentence, OTHERS_WITHIN, || file.try_lock().is_ok());
+    file
 }
 
 impl Drop for Farm {
