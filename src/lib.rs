@@ -18,6 +18,7 @@
 //! | `asterisk` | what a stock node needs to stand behind the edge | yes |
 //! | `config` | `dispatcher.yaml` | yes, but for `reload` |
 //! | `store` | what survives a restart | |
+//! | [`agents`] | who is free, and who is not | yes |
 //! | [`registrar`] | who is where: bindings, digest authentication | yes |
 //! | [`dispatch`] | the farm, the board of places, health, rules | yes |
 //! | `resolve` | names behind nodes (RFC 3263) | |
@@ -28,6 +29,7 @@
 //!
 //! `docs/life-of-an-invite.md` follows one call through all of this.
 
+pub mod agents;
 pub mod api;
 pub mod asterisk;
 pub mod calls;

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The floors from the bottom. A module may use those on lower floors and itself.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 15] = [
     &["moment", "keys"],
     &["sip"],
     &["transport"],
     &["calls"],
     &["registrar"],
+    &["agents"],
     &["dispatch"],
     &["resolve", "store"],
     &["config"],
@@ -27,13 +28,14 @@ const FLOORS: [&[&str]; 14] = [
 
 /// Modules without sockets, clocks, locks, files, logs or random sources of their own, and the files in them that are
 /// allowed to be otherwise.
-const PURE: [(&str, &[&str]); 10] = [
+const PURE: [(&str, &[&str]); 11] = [
     ("moment", &[]),
     ("keys", &[]),
     ("sip", &[]),
     ("calls", &[]),
     ("dispatch", &[]),
     ("registrar", &[]),
+    ("agents", &[]),
     ("config", &["reload.rs", "secret.rs"]),
     ("asterisk", &[]),
     ("proxy", &[]),

@@ -61,6 +61,8 @@ pub struct Lease {
     pub caller: Flow,
     /// Hash of the caller's From tag: it tells the two directions of the dialog apart.
     pub caller_tag: u32,
+    /// The agent who is calling, if one is.
+    pub agent: Option<Box<[u8]>>,
     /// The node that has the call.
     pub node: NodeId,
     /// The pool that it was chosen from.
@@ -185,8 +187,6 @@ pub struct Invite {
     pub resend: Option<Resend>,
     /// What the pool's hash or stickiness goes by.
     pub sticky: Option<u64>,
-    /// The agent who is calling, if one is.
-    pub agent: Option<Box<[u8]>>,
     /// For a call to an agent: where his phones are, the most wanted first (RFC 3261 section 16.5).
     pub contacts: Box<[Contact]>,
 }

@@ -177,6 +177,7 @@ fn registrar(config: &Config, names: &mut Names) -> Option<Arc<Service>> {
         not_registered: registrar.not_registered,
         domain: config.domain().as_bytes().into(),
         agents: names.node(AGENTS),
+        policy: registrar.agents.clone(),
     }))
 }
 

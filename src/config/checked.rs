@@ -14,9 +14,9 @@ use crate::dispatch::board::Algorithm;
 use crate::dispatch::farm::{CallPolicy, Generation, KeyedBy, SecurityPolicy};
 use crate::dispatch::health::HealthPolicy;
 use crate::dispatch::node::{NodeUri, Weight};
-use crate::registrar::Terms;
 use crate::registrar::digest::Algorithm as DigestAlgorithm;
 use crate::registrar::users::Secrets;
+use crate::registrar::{AgentPolicy, Terms};
 use crate::sip::Method;
 use crate::transport::flow::Protocol;
 
@@ -350,6 +350,8 @@ pub struct RegistrarConfig {
     pub terms: Terms,
     /// Answer to a call for a user who is registered nowhere.
     pub not_registered: u16,
+    /// How agents are treated.
+    pub agents: AgentPolicy,
 }
 
 /// What users prove themselves by.

@@ -119,6 +119,9 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("registrar.default_expires", span(|terms| terms.expires_default)),
         ("registrar.max_expires", span(|terms| terms.expires_max)),
         ("registrar.max_contacts", or_none(terms.map(|terms| terms.contacts_max))),
+        ("agents.gate", or_none(registrar.map(|registrar| registrar.agents.gate.as_str()))),
+        ("agents.wrapup", or_none(registrar.map(|registrar| show_time(registrar.agents.wrapup)))),
+        ("agents.publish", or_none(registrar.map(|registrar| registrar.agents.publish))),
         ("registrar.not_registered", or_none(registrar.map(|registrar| registrar.not_registered))),
     ]
 }

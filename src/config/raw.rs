@@ -53,6 +53,8 @@ pub struct RawConfig {
     pub limits: Option<RawLimits>,
     /// What is let in.
     pub security: Option<RawSecurity>,
+    /// How agents are treated.
+    pub agents: Option<RawAgents>,
     /// Who may register here. Absent: nobody, and REGISTER is answered 405.
     pub registrar: Option<RawRegistrar>,
     /// How names are looked up.
@@ -329,6 +331,32 @@ pub struct RawRegistrar {
     pub max_contacts: Option<Given<Whole<1, 100>>>,
     /// Answer to a call for a user who is registered nowhere, 400 to 699. Default: 480.
     pub not_registered: Option<Given<RejectCode>>,
+}
+
+/// How agents are treated.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Agents")]
+pub struct RawAgents {
+    /// Which calls are answered 486 while an agent is not free. Default: queue.
+    pub gate: Option<RawGate>,
+    /// How long an agent is left alone after a call from a queue, 0s to 1h. Default: 0s.
+    pub wrapup: Option<Given<Time<0, HOUR>>>,
+    /// Whether every change of an agent's state is told to the queues of all nodes. Default: false.
+    pub publish: Option<bool>,
+}
+
+/// Which calls have to find an agent free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Gate")]
+pub enum RawGate {
+    /// Those that carry X-Edge-Queue, which a node's dialplan puts on the calls of its queues.
+    Queue,
+    /// All.
+    All,
+    /// None.
+    Off,
 }
 
 /// What a phone has to prove.

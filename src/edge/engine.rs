@@ -10,14 +10,16 @@ use prometheus::IntCounter;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::agents::agent::Doing;
 use crate::calls::lease::Way;
-use crate::calls::{CallKey, Lease, NodeId, PoolId, Seat, Shard};
+use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
 use crate::dispatch::health::Signal;
 use crate::dispatch::{Board, Farm, NoSeat, Pick, Picked};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::proxy::World;
 use crate::proxy::contract::Registry;
+use crate::registrar::Aor;
 use crate::resolve::Resolver;
 use crate::store::Store;
 use crate::telemetry::Redacted;
@@ -202,8 +204,28 @@ impl Engine {
             if let Some(lease) = lease {
                 self.log_call(lease, &farm);
             }
+            if let Some(lease) = lease {
+                self.note_agents(lease, &farm);
+            }
             self.store.lease(key.0, saved.as_ref());
         });
+    }
+
+    /// What a call means for the agents at its ends.
+    fn note_agents(&self, lease: &Lease, farm: &Farm) {
+        let Some(service) = &farm.registrar else { return };
+        let doing = |while_trying| match lease.phase {
+            Phase::Trying(_) => Some(while_trying),
+            Phase::Up { .. } | Phase::Ending { .. } => Some(Doing::Talking),
+            Phase::Ended { .. } => None,
+        };
+        let called = (lease.node == service.agents).then(|| Aor::from_user(lease.names.called())).flatten();
+        let calling = lease.agent.as_deref().and_then(Aor::from_user);
+        let ends = [(called, doing(Doing::Ringing)), (calling, doing(Doing::Talking))];
+        for (aor, doing) in ends.into_iter().filter_map(|(aor, doing)| aor.map(|aor| (aor, doing))) {
+            let (wrapup, now) = (service.policy.wrapup, self.clock.now());
+            self.registrations.with_book(|book| book.note(&aor, lease.key, doing, wrapup, now));
+        }
     }
 
     /// One line for each step of a call, for who asked for that much.

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::agents::Book;
+use crate::agents::book::Offer;
+use crate::calls::CallKey;
 use crate::calls::lease::Way;
 use crate::moment::Moment;
 use crate::proxy::contract::Registry;
@@ -43,6 +46,7 @@ pub struct Registrations {
     replays: Mutex<Replays>,
     waiting: Mutex<Vec<Waiting>>,
     wake: Condvar,
+    book: Mutex<Book>,
 }
 
 /// An address of record whose bindings are to be stored.
@@ -73,6 +77,7 @@ impl Registrations {
             replays: Mutex::default(),
             waiting: Mutex::default(),
             wake: Condvar::new(),
+            book: Mutex::default(),
         }
     }
 
@@ -99,8 +104,14 @@ impl Registrations {
         let bindings: Vec<Binding> =
             saved.into_iter().map(|one| restored(one, clocks)).filter(|binding| binding.expires > now).collect();
         let is_alive = !bindings.is_empty();
+        self.book.lock().set_registered(aor, is_alive, now);
         self.table(aor).lock().put(aor, bindings);
         is_alive
+    }
+
+    /// Acts on the agents' book.
+    pub fn with_book<R>(&self, act: impl FnOnce(&mut Book) -> R) -> R {
+        act(&mut self.book.lock())
     }
 
     /// Hands in an address of record whose bindings changed.
@@ -118,7 +129,11 @@ impl Registrations {
         for table in &self.tables {
             let mut over = Vec::new();
             table.lock().expire(now, ENDS_MAX, |aor, _| over.push(aor.clone()));
-            over.iter().for_each(&mut ended);
+            for aor in over {
+                let is_registered = !table.lock().find(aor.as_bytes()).is_empty();
+                self.book.lock().set_registered(&aor, is_registered, now);
+                ended(&aor);
+            }
         }
     }
 
@@ -143,6 +158,18 @@ impl Registry for Registrations {
 
     fn unix_secs(&self) -> u64 {
         wall_millis() / 1_000
+    }
+
+    fn offer(&self, offer: Offer<'_>, now: Moment) -> bool {
+        self.book.lock().offer(offer, now)
+    }
+
+    fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
+        self.book.lock().note(aor, key, None, Duration::ZERO, now);
+    }
+
+    fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {
+        self.book.lock().set_registered(aor, is_registered, now);
     }
 
     fn has_room(&self) -> bool {

@@ -27,6 +27,7 @@ pub fn saved<'a>(lease: &'a Lease, farm: &'a Farm, clocks: Reading) -> SavedLeas
             remote: lease.caller.remote,
         },
         caller_tag: lease.caller_tag,
+        agent: lease.agent.as_deref(),
         node_listener: lease.way.listener().0,
         node_is_tcp: target.protocol == Protocol::Tcp,
         node_address: target.address,
@@ -76,6 +77,7 @@ pub fn restored(
         names: Names::new(saved.call_id, saved.caller, saved.called),
         caller,
         caller_tag: saved.caller_tag,
+        agent: saved.agent.map(Box::from),
         node,
         pool,
         way,
@@ -106,7 +108,6 @@ fn lost_invite(flow: Flow, node: NodeId, way: Way, attempt: u8, started: Moment)
         silence_at: Moment::NEVER,
         resend: None,
         sticky: None,
-        agent: None,
         contacts: Box::default(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::agents::book::Offer;
 use crate::calls::history::{Candidates, Choice, End, EndCause};
 use crate::calls::lease::{Contact, Way};
 use crate::calls::{NodeId, Shard};
@@ -41,7 +42,7 @@ impl<W: World> Core<'_, W> {
         let (Some(service), Some(aor)) = (self.farm.registrar.clone(), Aor::from_user(user)) else { return };
         let contacts = self.contacts(inbound.request, &aor);
         if inbound.request.method() == Method::Invite {
-            self.invite_agent(inbound, routing, &service, contacts);
+            self.invite_agent(inbound, routing, Wanted { service: &service, aor: &aor, contacts });
         } else {
             self.ask_agent(inbound, routing, &service, contacts.first());
         }
@@ -61,7 +62,7 @@ impl<W: World> Core<'_, W> {
         list
     }
 
-    fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, service: &Service, contacts: Vec<Contact>) {
+    fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, wanted: Wanted<'_>) {
         let request = inbound.request;
         let Some(via) = request.via() else { return };
         let (key, rule) = (self.key(request), Arc::from("agents"));
@@ -72,11 +73,10 @@ impl<W: World> Core<'_, W> {
             Some(slot) if shard.lease(slot).transaction == transaction => {
                 self.known_call(shard, slot, inbound, routing, opening);
             }
-            Some(slot) => {
-                shard.remove(slot);
-                self.open_agent_call(shard, inbound, routing, opening, service, contacts);
+            known => {
+                known.inspect(|slot| drop(shard.remove(*slot)));
+                self.open_agent_call(shard, inbound, routing, opening, wanted);
             }
-            None => self.open_agent_call(shard, inbound, routing, opening, service, contacts),
         });
     }
 
@@ -86,30 +86,51 @@ impl<W: World> Core<'_, W> {
         inbound: Inbound<'_>,
         routing: &Routing<'_>,
         opening: Opening<'_>,
-        service: &Service,
-        contacts: Vec<Contact>,
+        wanted: Wanted<'_>,
     ) {
         let Inbound { request, flow, source, .. } = inbound;
         self.explain(shard, inbound, opening, NO_POOL, Choice::Location, Candidates::default());
-        let Some(first) = contacts.first() else {
-            let reason = RejectReason::NotRegistered(service.not_registered);
-            let end = End { cause: EndCause::Failed, at: self.now, code: Some(reason.code()) };
-            shard.history.note_end(opening.key, end);
-            return self.reject(request, flow, source, reason);
+        let picked = match self.admit(shard, inbound, opening, &wanted) {
+            Ok(picked) => picked,
+            Err(reason) => {
+                let end = End { cause: EndCause::Failed, at: self.now, code: Some(reason.code()) };
+                shard.history.note_end(opening.key, end);
+                return self.reject(request, flow, source, reason);
+            }
         };
-        if !shard.has_room() {
-            return self.reject(request, flow, source, RejectReason::TooManyCalls);
-        }
-        let picked = self.picked_contact(service.agents, first.way);
         let mut lease = self.new_lease(inbound, opening, None, &picked);
         if let Some(invite) = lease.phase.invite_mut() {
-            invite.contacts = contacts.into();
+            invite.contacts = wanted.contacts.into();
         }
         let Ok(slot) = shard.open(lease) else {
+            // There was room a moment ago, and the shard has been held since.
             self.world.give_back(picked.seat);
+            self.world.registry().inspect(|registry| registry.take_back(wanted.aor, opening.key, self.now));
             return self.reject(request, flow, source, RejectReason::TooManyCalls);
         };
         self.offer(shard, slot, inbound, routing, picked);
+    }
+
+    /// Whether the agent can be called and is free for this call: of two at the same moment, one.
+    fn admit(
+        &self,
+        shard: &Shard,
+        inbound: Inbound<'_>,
+        opening: Opening<'_>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Picked, RejectReason> {
+        let Wanted { service, aor, contacts } = wanted;
+        let nowhere = RejectReason::NotRegistered(service.not_registered);
+        let (Some(first), Some(registry)) = (contacts.first(), self.world.registry()) else { return Err(nowhere) };
+        if !shard.has_room() {
+            return Err(RejectReason::TooManyCalls);
+        }
+        let is_of_queue = has_header(inbound.request, QUEUE_HEADER);
+        let offer = Offer { aor, key: opening.key, is_of_queue, gate: service.policy.gate };
+        if !registry.offer(offer, self.now) {
+            return Err(RejectReason::AgentBusy);
+        }
+        Ok(self.picked_contact(service.agents, first.way))
     }
 
     /// A place for a call to an agent.
@@ -139,6 +160,20 @@ impl<W: World> Core<'_, W> {
         };
         self.forward(inbound, routing, forwarding);
     }
+}
+
+/// The agent that a call is for.
+struct Wanted<'a> {
+    service: &'a Service,
+    aor: &'a Aor,
+    contacts: Vec<Contact>,
+}
+
+/// A node's dialplan says by it that a queue is calling; nobody but a node can.
+const QUEUE_HEADER: &[u8] = b"x-edge-queue";
+
+fn has_header(request: Request<'_>, name: &[u8]) -> bool {
+    request.fields().iter().any(|field| request.text(field.spelling).eq_ignore_ascii_case(name))
 }
 
 fn contact(binding: &Binding) -> Contact {

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use crate::agents::book::Offer;
 use crate::calls::history::{Choice, EndCause};
 use crate::calls::lease::Way;
 use crate::calls::tries::Cause;
 use crate::calls::{CallKey, NodeId, PoolId, Seat, Shard};
 use crate::dispatch::health::Signal;
 use crate::dispatch::{NoSeat, Pick, Picked};
+use crate::moment::Moment;
 use crate::registrar::auth::Use;
 use crate::registrar::register::{Changes, Refusal};
 use crate::registrar::{Aor, Doubt, Table};
@@ -72,6 +74,12 @@ pub trait Registry {
     fn is_first_use(&self, proof: Use) -> bool;
     /// The time of day, which nonces carry.
     fn unix_secs(&self) -> u64;
+    /// Lets a call through to an agent, or not, in one step with noting it.
+    fn offer(&self, offer: Offer<'_>, now: Moment) -> bool;
+    /// Takes back a call that was let through and came to nothing before it was a lease.
+    fn take_back(&self, aor: &Aor, key: CallKey, now: Moment);
+    /// Notes whether a user is registered anywhere.
+    fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment);
     /// True while one more registration can wait for the disk.
     fn has_room(&self) -> bool;
 }
@@ -324,6 +332,8 @@ pub enum RejectReason {
     Register(Refusal),
     /// More registrations than can be held or stored.
     RegistrarBusy,
+    /// The agent is not free for this call.
+    AgentBusy,
     /// The user is registered nowhere; the code is configured.
     NotRegistered(u16),
 }
@@ -358,6 +368,7 @@ impl RejectReason {
             RejectReason::ForeignDomain => "foreign_domain",
             RejectReason::Register(refusal) => refusal.as_str(),
             RejectReason::RegistrarBusy => "registrar_busy",
+            RejectReason::AgentBusy => "agent_busy",
             RejectReason::NotRegistered(_) => "not_registered",
         }
     }
@@ -384,6 +395,7 @@ impl RejectReason {
             RejectReason::ForeignDomain => 404,
             RejectReason::Register(refusal) => refusal.code(),
             RejectReason::RegistrarBusy => 503,
+            RejectReason::AgentBusy => 486,
             RejectReason::NotRegistered(code) => code,
         }
     }

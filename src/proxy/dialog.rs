@@ -127,6 +127,7 @@ impl<W: World> Core<'_, W> {
             names: Names::new(request.call_id(), &user(request.from_uri()), &user(request.to_uri())),
             caller: token.caller,
             caller_tag: token.caller_tag,
+            agent: None,
             node,
             pool: NO_POOL,
             way: token.way_to_node(),

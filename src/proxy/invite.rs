@@ -145,7 +145,6 @@ impl<W: World> Core<'_, W> {
             silence_at: Moment::NEVER,
             resend: None,
             sticky,
-            agent: inbound.agent.map(Box::from),
             contacts: Box::default(),
         };
         Lease {
@@ -153,6 +152,7 @@ impl<W: World> Core<'_, W> {
             names: Names::new(request.call_id(), &user(request.from_uri()), &user(request.uri())),
             caller: flow,
             caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
+            agent: inbound.agent.map(Box::from),
             node: picked.seat.node(),
             pool: opening.pool,
             way: picked.way,
@@ -235,8 +235,10 @@ impl<W: World> Core<'_, W> {
         slot: Slot,
         act: impl FnOnce(&mut Self, &mut Shard, Inbound<'_>, &Routing<'_>) -> T,
     ) -> Option<T> {
-        let invite = shard.lease_mut(slot).phase.invite_mut()?;
-        let (bytes, flow, agent) = (std::mem::take(&mut invite.bytes), invite.flow, invite.agent.take());
+        let lease = shard.lease_mut(slot);
+        let invite = lease.phase.invite_mut()?;
+        let (bytes, flow) = (std::mem::take(&mut invite.bytes), invite.flow);
+        let agent = lease.agent.take();
         let mut index = std::mem::take(&mut self.scratch.second);
         let mut result = None;
         if let Outcome::Request(request) = parse(&bytes, framing(flow), &mut index) {
@@ -246,8 +248,9 @@ impl<W: World> Core<'_, W> {
             result = Some(act(self, shard, inbound, &routing));
         }
         self.scratch.second = index;
+        shard.lease_mut(slot).agent = agent;
         if let Some(invite) = shard.lease_mut(slot).phase.invite_mut() {
-            (invite.bytes, invite.agent) = (bytes, agent);
+            invite.bytes = bytes;
         }
         result
     }

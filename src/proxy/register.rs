@@ -67,6 +67,7 @@ impl<W: World> Core<'_, W> {
         }
         let arrival = Arrival { flow, now: self.now };
         let (mut headers, mut outcome) = (Vec::new(), Err(RejectReason::RegistrarBusy));
+        let mut is_registered = false;
         registry.with_table(aor, &mut |table| {
             let planned = plan(request, arrival, &service.terms, &self.farm.keys, table.find(aor.as_bytes()));
             outcome = planned.map_err(RejectReason::Register).and_then(|plan| {
@@ -74,6 +75,7 @@ impl<W: World> Core<'_, W> {
                     return Err(RejectReason::RegistrarBusy);
                 }
                 write_answer(&mut headers, request, &plan.bindings, self.now, Some(&service.domain));
+                is_registered = !plan.bindings.is_empty();
                 if !plan.changes.is_none() {
                     table.put(aor, plan.bindings);
                 }
@@ -83,6 +85,7 @@ impl<W: World> Core<'_, W> {
         match outcome {
             Err(reason) => self.reject(request, flow, source, reason),
             Ok(changes) => {
+                registry.set_registered(aor, is_registered, self.now);
                 self.out.events.push(Event::Registered(changes));
                 self.answer(request, flow, source, 200, "OK", &headers);
                 if !changes.is_none() {

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod binding;
 pub mod digest;
 pub mod nonce;
+pub mod policy;
 pub mod register;
 pub mod replays;
 pub mod table;
@@ -18,6 +19,7 @@ use crate::calls::NodeId;
 pub use aor::Aor;
 pub use auth::{Authority, Doubt};
 pub use binding::Binding;
+pub use policy::{AgentPolicy, Gate};
 pub use register::{Plan, Refusal, Terms};
 pub use table::Table;
 
@@ -34,6 +36,8 @@ pub struct Service {
     pub domain: Box<[u8]>,
     /// The number that calls to agents are counted under.
     pub agents: NodeId,
+    /// How agents are treated.
+    pub policy: AgentPolicy,
 }
 
 impl Service {

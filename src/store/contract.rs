@@ -22,6 +22,9 @@ pub struct SavedLease<'a> {
     pub from: SavedFlow,
     /// Hash of the caller's From tag.
     pub caller_tag: u32,
+    /// The agent who is calling, if one is.
+    #[serde(borrow)]
+    pub agent: Option<&'a [u8]>,
     /// The listener toward the node.
     pub node_listener: u16,
     /// Whether the node is on TCP.
@@ -119,7 +122,7 @@ pub struct Saved {
 pub const LEASE_LEN_MAX: usize = 1_024;
 
 /// The form that leases are written in. A file of another form is not read.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 impl<'a> SavedLease<'a> {
     /// Writes it; `None` when it does not fit, which no lease does.
@@ -220,6 +223,7 @@ mod tests {
             pool: "inbound",
             from: SavedFlow { listener: 1, is_tcp: true, remote: "[2001:db8::1]:5060".parse().unwrap() },
             caller_tag: 7,
+            agent: Some(b"1001"),
             node_listener: 2,
             node_is_tcp: false,
             node_address: "127.0.0.11:5060".parse().unwrap(),

@@ -323,6 +323,7 @@ mod tests {
             pool: "inbound",
             from: SavedFlow { listener: 1, is_tcp: false, remote: address },
             caller_tag: 0,
+            agent: None,
             node_listener: 1,
             node_is_tcp: false,
             node_address: address,

@@ -165,3 +165,17 @@ fn a_phone_with_a_wrong_password_calls_nobody() {
     assert_eq!(answer.first_line(), "SIP/2.0 407 Proxy Authentication Required");
     assert_eq!(edge.leases(2), [0, 0]);
 }
+
+#[test]
+fn two_queues_that_want_one_agent_at_the_same_moment_ring_him_once() {
+    let mut edge = registered(&["1001"]);
+    let first = only(edge.receive(&node(1), &dial("1001", "c1")));
+    assert_eq!(first.to, PHONE);
+    let other = dial("1001", "c2").replace(&node(1), &node(2));
+    let refused = only(edge.receive(&node(2), &other));
+    assert_eq!((refused.to.as_str(), refused.first_line()), (node(2).as_str(), "SIP/2.0 486 Busy Here"));
+    assert_eq!(edge.agent_leases(), 1);
+    // Somebody who calls him himself may wait for him.
+    let direct = dial("1001", "c3").replace("X-Edge-Queue: q700\r\n", "");
+    assert_eq!(only(edge.receive(&node(1), &direct)).to, PHONE);
+}

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cordboard::agents::Book;
+use cordboard::agents::book::Offer;
 use cordboard::calls::lease::Way;
 use cordboard::calls::{CallKey, NodeId, Phase, PoolId, Seat, Shard};
 use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan};
@@ -23,7 +25,7 @@ use cordboard::registrar::auth::Use;
 use cordboard::registrar::digest::Algorithm as Digest;
 use cordboard::registrar::replays::Replays;
 use cordboard::registrar::users::{Secrets, Users};
-use cordboard::registrar::{Aor, Authority, Service, Table, Terms};
+use cordboard::registrar::{AgentPolicy, Aor, Authority, Service, Table, Terms};
 use cordboard::sip::Index;
 use cordboard::store::SavedLease;
 use cordboard::store::contract::LEASE_LEN_MAX;
@@ -55,6 +57,7 @@ pub struct Shared {
 pub struct Registered {
     table: RefCell<Table>,
     replays: RefCell<Replays>,
+    book: RefCell<Book>,
     /// Seconds of Unix time.
     pub unix_secs: Cell<u64>,
     /// Set while nothing more can be stored.
@@ -72,6 +75,18 @@ impl Registry for Registered {
 
     fn unix_secs(&self) -> u64 {
         self.unix_secs.get()
+    }
+
+    fn offer(&self, offer: Offer<'_>, now: Moment) -> bool {
+        self.book.borrow_mut().offer(offer, now)
+    }
+
+    fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
+        self.book.borrow_mut().note(aor, key, None, Duration::ZERO, now);
+    }
+
+    fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {
+        self.book.borrow_mut().set_registered(aor, is_registered, now);
     }
 
     fn has_room(&self) -> bool {
@@ -236,6 +251,7 @@ impl Edge {
             not_registered: 480,
             domain: b"pbx.example.com"[..].into(),
             agents: AGENTS_ID,
+            policy: AgentPolicy::default(),
         }));
         let agents = Rule {
             name: "agents".into(),

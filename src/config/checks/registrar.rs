@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use crate::config::checked::{AuthConfig, RegistrarConfig, UserConfig};
 use crate::config::numbers::show_time;
 use crate::config::place::Path;
-use crate::config::raw::{RawAuth, RawConfig, RawRegistrar, RawUser};
-use crate::registrar::Terms;
+use crate::config::raw::{RawAgents, RawAuth, RawConfig, RawGate, RawRegistrar, RawUser};
 use crate::registrar::digest::{Algorithm, Hex, ha1};
 use crate::registrar::users::Secrets;
+use crate::registrar::{AgentPolicy, Gate, Terms};
 
 use super::policies::time;
 use super::{Check, Placed};
@@ -18,7 +18,13 @@ const NOT_REGISTERED: u16 = 480;
 
 impl Check<'_> {
     pub(super) fn registrar(&mut self, raw: &RawConfig) -> Option<RegistrarConfig> {
-        let registrar = raw.registrar.as_ref()?;
+        let Some(registrar) = raw.registrar.as_ref() else {
+            if raw.agents.is_some() && !self.tree.is_lost(&Path::to("registrar")) {
+                let what = "there is no registrar, so there are no agents";
+                self.warn(&Path::to("agents"), what, "a section `registrar` with users");
+            }
+            return None;
+        };
         let auth = match registrar.auth.unwrap_or(RawAuth::Digest) {
             RawAuth::Digest => Some(self.auth(raw, registrar)),
             word => {
@@ -30,6 +36,7 @@ impl Check<'_> {
             auth,
             terms: self.terms(registrar),
             not_registered: registrar.not_registered.map_or(NOT_REGISTERED, |code| code.0.0),
+            agents: agents(raw.agents.as_ref()),
         })
     }
 
@@ -160,4 +167,17 @@ impl Check<'_> {
         }
         Some(secrets)
     }
+}
+
+fn agents(raw: Option<&RawAgents>) -> AgentPolicy {
+    let mut policy = AgentPolicy::default();
+    let Some(raw) = raw else { return policy };
+    policy.gate = match raw.gate {
+        None | Some(RawGate::Queue) => Gate::Queue,
+        Some(RawGate::All) => Gate::All,
+        Some(RawGate::Off) => Gate::Off,
+    };
+    time(&mut policy.wrapup, raw.wrapup);
+    policy.publish = raw.publish.unwrap_or(false);
+    policy
 }

@@ -1,0 +1,11 @@
+//! Agents: who is free, who is not, and why.
+//!
+//! Pure. [`agent`] is one agent: his calls, his registration and what he or a supervisor said of him, and the one state that
+//! follows from these. [`book`] holds all of them, lets a call through to an agent or not in one step with noting it,
+//! and collects the changes that the nodes' queues have to hear of.
+
+pub mod agent;
+pub mod book;
+
+pub use agent::{Agent, Intent, State};
+pub use book::Book;
