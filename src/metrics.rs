@@ -16,6 +16,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use crate::agents::State;
 use crate::calls::NodeId;
 use crate::calls::history::{Choice, EndCause};
 use crate::calls::tries::Cause;
@@ -60,6 +61,10 @@ pub struct Metrics {
     /// Times that registrations were brought to disk.
     pub registration_commits: IntCounter,
     agent_calls: IntCounter,
+    /// Changes of agents' states, by the new one.
+    pub agent_changes: IntCounterVec,
+    /// What nodes answered to the states of agents.
+    pub publications: IntCounterVec,
     ringing_after: Histogram,
     answered_after: Histogram,
     talked: Histogram,
@@ -84,6 +89,8 @@ pub struct Scrape {
     pub leases_max: IntGauge,
     /// Registered phones.
     pub bindings: IntGauge,
+    /// Agents by state.
+    pub agents: IntGaugeVec,
     /// TCP connections.
     pub connections: IntGauge,
     /// Changes of leases given to the store.
@@ -194,6 +201,12 @@ impl Metrics {
             bindings_ended: made.counters("bindings_ended_total", "Bindings that ended, by cause.", &["cause"]),
             registration_commits: made
                 .counter("registration_commits_total", "Times that registrations were brought to disk."),
+            agent_changes: made.counters("agent_changes_total", "Changes of agents' states.", &["state"]),
+            publications: made.counters(
+                "agent_publications_total",
+                "States of agents that nodes were told, by the class of their answer.",
+                &["answer"],
+            ),
             agent_calls: made.counter("agent_calls_total", "Times that a call was offered to an agent's phone."),
             ringing_after: made.histogram(
                 "post_dial_delay_seconds",
@@ -234,6 +247,12 @@ impl Metrics {
         }
         for outcome in ["added", "refreshed"] {
             self.registered.with_label_values(&[outcome]);
+        }
+        for state in State::ALL {
+            self.agent_changes.with_label_values(&[state.as_str()]);
+        }
+        for answer in ["2xx", "4xx", "5xx", "none"] {
+            self.publications.with_label_values(&[answer]);
         }
         for cause in ["removed", "displaced", "expired"] {
             self.bindings_ended.with_label_values(&[cause]);
@@ -317,6 +336,8 @@ impl Metrics {
                 }
                 Event::Registered(changes) => self.count_registration(changes),
                 Event::Resent => self.resent.inc(),
+                // The publisher counts these.
+                Event::Published { .. } | Event::StatesAsked(_) => {}
                 // The prober counts what it makes of these.
                 Event::Health { .. } => {}
             }
@@ -358,6 +379,7 @@ impl Metrics {
         self.rejected.with_label_values(&["any", "0"]);
         self.generation.with_label_values(&["any"]);
         self.scrape.leases.with_label_values(&["up"]);
+        self.scrape.agents.with_label_values(&["ready"]);
         self.registry.gather().iter().map(|family| family.name().to_owned()).collect()
     }
 }
@@ -419,6 +441,7 @@ impl Scrape {
         Scrape {
             leases: made.gauges("leases", "Calls that take a place on a node, by phase.", &["phase"]),
             leases_max: made.gauge("leases_max", "Leases that the edge may hold, remembered ones included."),
+            agents: made.gauges("agents", "Agents of whom something is known, by state.", &["state"]),
             bindings: made.gauge("bindings", "Registered phones."),
             connections: made.gauge("tcp_connections", "TCP connections that are open."),
             store_changes: made.counter("store_lease_changes_total", "Changes of leases given to the store."),

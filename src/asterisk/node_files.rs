@@ -68,6 +68,17 @@ const TEMPLATES: [(&str, &str); 6] = [
     ("asterisk.conf", include_str!("templates/asterisk.conf")),
 ];
 
+/// What comes to a file, and the file that comes to them, when the edge tells the nodes what agents are doing.
+const PUBLISH: [(&str, &str); 4] = [
+    ("pjsip.conf", include_str!("templates/publish-pjsip.conf")),
+    ("modules.conf", include_str!("templates/publish-modules.conf")),
+    ("extensions.conf", include_str!("templates/publish-extensions.conf")),
+    ("queues.conf", include_str!("templates/queues.conf")),
+];
+
+/// Members of the queue that is written as an example.
+const MEMBERS_MAX: usize = 1_000;
+
 /// Audio ports of a node.
 const RTP_PORTS: (u16, u16) = (10_000, 20_000);
 
@@ -85,7 +96,16 @@ pub fn node_files(
     let ip = ip.ok_or_else(|| NodeFilesError::NeedsAddress(found.name.clone(), found.uri.host.clone()))?;
     let values = values(config, found, ip, folders);
     let fill = |(name, template): (&'static str, &str)| NodeFile { name, text: filled(template, &values) };
-    Ok(TEMPLATES.into_iter().map(fill).collect())
+    let mut files: Vec<NodeFile> = TEMPLATES.into_iter().map(fill).collect();
+    if config.registrar.as_ref().is_some_and(|registrar| registrar.agents.publish) {
+        for part in PUBLISH.into_iter().map(fill) {
+            match files.iter_mut().find(|file| file.name == part.name) {
+                Some(file) => file.text += &part.text,
+                None => files.push(part),
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> Vec<(&'static str, String)> {
@@ -116,7 +136,16 @@ fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> 
         ("spool_dir", folders.spool.clone()),
         ("key_dir", folders.key.clone()),
         ("max_calls_line", max_calls),
+        ("queue_members", queue_members(config)),
     ]
+}
+
+/// All users as members of one queue.
+fn queue_members(config: &Config) -> String {
+    let auth = config.registrar.as_ref().and_then(|registrar| registrar.auth.as_ref());
+    let users = auth.iter().flat_map(|auth| &auth.users).take(MEMBERS_MAX);
+    let member = |name: &String| format!("member => Local/{name}@edge-agent/n,0,{name},Custom:{name}");
+    users.map(|user| member(&user.name)).collect::<Vec<_>>().join("\n")
 }
 
 /// Where the node reaches the edge: the first listener of the node's address family, as others see it.

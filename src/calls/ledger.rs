@@ -135,11 +135,11 @@ impl Shard {
         !self.unsaved.is_empty()
     }
 
-    /// Hands every such lease to the store, a forgotten or finished one as `None`.
+    /// Hands out every such lease, a forgotten one as `None`.
     pub fn drain_unsaved(&mut self, mut store: impl FnMut(CallKey, Option<&Lease>)) {
         let mut unsaved = std::mem::take(&mut self.unsaved);
         for key in unsaved.drain(..) {
-            let lease = self.find(key).map(|slot| self.lease(slot)).filter(|lease| lease.is_open());
+            let lease = self.find(key).map(|slot| self.lease(slot));
             store(key, lease);
         }
         self.unsaved = unsaved;

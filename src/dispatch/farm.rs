@@ -158,6 +158,11 @@ impl Farm {
         self.nodes.get(id.0 as usize).and_then(Option::as_ref)
     }
 
+    /// Whether nodes are told what agents are doing.
+    pub fn publishes(&self) -> bool {
+        self.registrar.as_ref().is_some_and(|service| service.policy.publish)
+    }
+
     /// A pool by its number.
     pub fn pool(&self, id: PoolId) -> Option<&Pool> {
         self.pools.get(id.0 as usize).and_then(Option::as_ref)

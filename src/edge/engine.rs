@@ -200,11 +200,9 @@ impl Engine {
         }
         let (farm, clocks) = (self.farm.load(), self.clock.reading());
         shard.drain_unsaved(|key, lease| {
-            let saved = lease.map(|lease| saving::saved(lease, &farm, clocks));
+            let saved = lease.filter(|lease| lease.is_open()).map(|lease| saving::saved(lease, &farm, clocks));
             if let Some(lease) = lease {
                 self.log_call(lease, &farm);
-            }
-            if let Some(lease) = lease {
                 self.note_agents(lease, &farm);
             }
             self.store.lease(key.0, saved.as_ref());

@@ -13,7 +13,7 @@ use crate::transport::stream::{StreamReceiver, Ticket};
 use crate::transport::udp::SendBatch;
 
 use super::engine::{Engine, HealthNews};
-use super::registrations::{Answer, Waiting};
+use super::registrations::{Answer, Told, Waiting};
 
 /// Times that a failed send may lead to another send within one batch: a call has no more tries than this.
 const ROUNDS_MAX: usize = crate::calls::tries::TRIES_MAX as usize;
@@ -85,6 +85,10 @@ impl Hands {
                 Event::Health { node, target, signal } => {
                     engine.tell(HealthNews { node, target, signal, at: now });
                 }
+                Event::Published { node, number, code } => {
+                    engine.registrations.tell(Told::Answered { node, cseq: number, code });
+                }
+                Event::StatesAsked(node) => engine.registrations.tell(Told::Asked(node)),
                 Event::Rejected(reason) => {
                     tracing::debug!(reason = reason.as_str(), code = reason.code(), "request refused");
                 }

@@ -17,6 +17,7 @@ pub mod hands;
 pub mod listeners;
 pub mod located;
 pub mod prober;
+pub mod publisher;
 pub mod registrations;
 pub mod saving;
 pub mod secret;

@@ -11,11 +11,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 use crate::agents::Book;
 use crate::agents::book::Offer;
-use crate::calls::CallKey;
 use crate::calls::lease::Way;
+use crate::calls::{CallKey, NodeId};
 use crate::moment::Moment;
 use crate::proxy::contract::Registry;
 use crate::registrar::auth::Use;
@@ -36,6 +37,8 @@ const WAITING_MAX: usize = 8_192;
 const COMMIT_MAX: usize = 2_048;
 /// Addresses of record whose ends are dealt with at one time, for each part of the table.
 const ENDS_MAX: usize = 256;
+/// Answers of nodes that may wait to be looked at.
+const TOLD_MAX: usize = 16_384;
 /// How long the thread waits when there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,6 +50,24 @@ pub struct Registrations {
     waiting: Mutex<Vec<Waiting>>,
     wake: Condvar,
     book: Mutex<Book>,
+    told: Mutex<Vec<Told>>,
+    changed: Notify,
+}
+
+/// What a node said about the states of agents.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    /// It wants all of them.
+    Asked(NodeId),
+    /// It answered a message.
+    Answered {
+        /// The node.
+        node: NodeId,
+        /// The message.
+        cseq: u32,
+        /// The answer.
+        code: u16,
+    },
 }
 
 /// An address of record whose bindings are to be stored.
@@ -78,6 +99,8 @@ impl Registrations {
             waiting: Mutex::default(),
             wake: Condvar::new(),
             book: Mutex::default(),
+            told: Mutex::default(),
+            changed: Notify::new(),
         }
     }
 
@@ -104,14 +127,38 @@ impl Registrations {
         let bindings: Vec<Binding> =
             saved.into_iter().map(|one| restored(one, clocks)).filter(|binding| binding.expires > now).collect();
         let is_alive = !bindings.is_empty();
-        self.book.lock().set_registered(aor, is_alive, now);
+        self.with_book(|book| book.set_registered(aor, is_alive, now));
         self.table(aor).lock().put(aor, bindings);
         is_alive
     }
 
     /// Acts on the agents' book.
     pub fn with_book<R>(&self, act: impl FnOnce(&mut Book) -> R) -> R {
-        act(&mut self.book.lock())
+        let mut book = self.book.lock();
+        let result = act(&mut book);
+        if book.has_changes() {
+            self.changed.notify_one();
+        }
+        result
+    }
+
+    /// Waits until something about an agent changed, or a node said something.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Notes what a node said. Beyond the bound it is forgotten, and the node is told once more.
+    pub fn tell(&self, told: Told) {
+        let mut list = self.told.lock();
+        if list.len() < TOLD_MAX {
+            list.push(told);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes what nodes said.
+    pub fn take_told(&self) -> Vec<Told> {
+        std::mem::take(&mut self.told.lock())
     }
 
     /// Hands in an address of record whose bindings changed.
@@ -131,7 +178,7 @@ impl Registrations {
             table.lock().expire(now, ENDS_MAX, |aor, _| over.push(aor.clone()));
             for aor in over {
                 let is_registered = !table.lock().find(aor.as_bytes()).is_empty();
-                self.book.lock().set_registered(&aor, is_registered, now);
+                self.with_book(|book| book.set_registered(&aor, is_registered, now));
                 ended(&aor);
             }
         }
@@ -161,15 +208,15 @@ impl Registry for Registrations {
     }
 
     fn offer(&self, offer: Offer<'_>, now: Moment) -> bool {
-        self.book.lock().offer(offer, now)
+        self.with_book(|book| book.offer(offer, now))
     }
 
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
-        self.book.lock().note(aor, key, None, Duration::ZERO, now);
+        self.with_book(|book| book.note(aor, key, None, Duration::ZERO, now));
     }
 
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {
-        self.book.lock().set_registered(aor, is_registered, now);
+        self.with_book(|book| book.set_registered(aor, is_registered, now));
     }
 
     fn has_room(&self) -> bool {

@@ -32,6 +32,7 @@ use super::engine::{Engine, Parts, Sizes};
 use super::farm_writer::{FarmWriter, WriterHandle, WriterParts, resolve_policy, stream_limits};
 use super::hands::FromStreams;
 use super::prober::{ProberHandle, prober};
+use super::publisher::Publisher;
 use super::registrations::{Registrar, Waiting};
 use super::ticker::Ticker;
 use super::view::Viewer;
@@ -118,6 +119,7 @@ impl Edge {
         let mut tasks = vec![tokio::spawn(prober_task.run())];
         writer_task.open().await.map_err(StartError::Listen)?;
         tasks.push(tokio::spawn(writer_task.run()));
+        tasks.push(tokio::spawn(Publisher::new(Arc::clone(&engine)).run()));
         tasks.extend(watch(&start.path, &writer));
         let ticker = Ticker::start(&engine).map_err(|error| StartError::Listen(error.to_string()))?;
         let registrar = Registrar::start(&engine).map_err(|error| StartError::Listen(error.to_string()))?;

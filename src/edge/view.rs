@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::agents::State;
 use crate::calls::history::{Explanation, TryResult};
 use crate::calls::{CallKey, Lease, NodeId, PoolId};
 use crate::dispatch::Farm;
@@ -342,6 +343,14 @@ impl Viewer {
             scrape.leases.with_label_values(&[phase]).set(count as i64);
         }
         scrape.leases_max.set(counts.max as i64);
+        let mut agents = [0i64; State::ALL.len()];
+        let now = engine.clock.now();
+        engine.registrations.with_book(|book| {
+            book.iter().for_each(|(_, agent)| agents[agent.state(now) as usize] += 1);
+        });
+        for state in State::ALL {
+            scrape.agents.with_label_values(&[state.as_str()]).set(agents[state as usize]);
+        }
         scrape.bindings.set(engine.registrations.count() as i64);
         scrape.connections.set(engine.streams.open() as i64);
         let store = engine.store.counts();

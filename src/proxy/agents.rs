@@ -7,12 +7,13 @@ use crate::calls::history::{Candidates, Choice, End, EndCause};
 use crate::calls::lease::{Contact, Way};
 use crate::calls::{NodeId, Shard};
 use crate::dispatch::Picked;
+use crate::dispatch::rules::Source;
 use crate::registrar::{Aor, Binding, Service};
 use crate::sip::message::Message;
 use crate::sip::{Method, Request};
 
 use super::branch::transaction;
-use super::contract::{Destination, RejectReason, Side, World};
+use super::contract::{Destination, Event, RejectReason, Side, World};
 use super::core::{Core, Inbound};
 use super::dialog::NO_POOL;
 use super::forward::{Forwarding, opens_dialog};
@@ -35,6 +36,15 @@ impl<W: World> Core<'_, W> {
             registry.with_table(&aor, &mut |table| is_registered = !table.find(aor.as_bytes()).is_empty());
         }
         is_registered || service.knows(aor.as_bytes())
+    }
+
+    /// A node that started asks for all states: it is granted, and they follow as messages of their own (RFC 3903 section 6).
+    pub(super) fn answer_refresh(&mut self, inbound: Inbound<'_>) {
+        let Inbound { request, flow, source, .. } = inbound;
+        self.answer(request, flow, source, 200, "OK", b"SIP-ETag: cordboard\r\nExpires: 600\r\n");
+        if let Source::Node(node) = source {
+            self.out.events.push(Event::StatesAsked(node));
+        }
     }
 
     /// A request of a node's for an agent.

@@ -219,6 +219,17 @@ pub enum Event {
     },
     /// A REGISTER was granted.
     Registered(Changes),
+    /// A node answered to what it was told of agents.
+    Published {
+        /// The node.
+        node: NodeId,
+        /// Which of the messages to it.
+        number: u32,
+        /// Its answer.
+        code: u16,
+    },
+    /// A node wants to be told of all agents.
+    StatesAsked(NodeId),
     /// The edge sent something again.
     Resent,
     /// Something told of a node's life.

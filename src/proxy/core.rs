@@ -90,6 +90,7 @@ impl<W: World> Core<'_, W> {
             Decision::NewCall(rule, pool) => self.new_call(inbound, &routing, rule, pool),
             Decision::NewRequest(pool) => self.new_request(inbound, &routing, pool),
             Decision::Agent(user) => self.call_agent(inbound, &routing, user),
+            Decision::Refresh => self.answer_refresh(inbound),
             Decision::Register => self.register(inbound),
             Decision::Prove => self.call_of_phone(inbound, &routing),
             Decision::Probe => self.answer_probe(inbound),

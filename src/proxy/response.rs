@@ -372,6 +372,11 @@ impl<W: World> Core<'_, W> {
         if response.status().is_provisional() {
             return self.drop(DropReason::Absorbed);
         }
+        let code = response.status().code();
+        if response.cseq().is_some_and(|cseq| cseq.method == Method::Publish) {
+            let event = Event::Published { node: NodeId(probe.node), number: probe.probe, code };
+            return self.out.events.push(event);
+        }
         let signal = Signal::ProbeAnswered { probe: probe.probe, code: response.status().code() };
         self.out.events.push(Event::Health { node: NodeId(probe.node), target: flow.target(), signal });
     }

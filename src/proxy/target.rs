@@ -33,6 +33,8 @@ pub enum Decision<'f, 'r> {
     Agent(&'r [u8]),
     /// A REGISTER for the farm.
     Register,
+    /// A node wants to be told of all agents.
+    Refresh,
     /// From a phone, which has to prove whose it is.
     Prove,
     /// OPTIONS for the edge itself.
@@ -90,6 +92,10 @@ pub fn decide<'f, 'r>(
     }
     if method == Method::Invite && stopping {
         return Decision::Reject(RejectReason::Stopping);
+    }
+    if method == Method::Publish && matches!(source, Source::Node(_)) && farm.publishes() && is_for_edge(request, farm)
+    {
+        return Decision::Refresh;
     }
     // Nodes ask for agents by the farm's name; what is nobody's number goes on to the rules, and so to the gateways.
     let called = request.uri().filter(|uri| matches!(source, Source::Node(_)) && farm.is_own(uri));

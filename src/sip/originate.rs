@@ -40,6 +40,55 @@ pub fn options(probe: Probe<'_>) -> Vec<u8> {
     })
 }
 
+/// A PUBLISH that tells an event's state (RFC 3903).
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// Request-URI.
+    pub uri: &'a str,
+    /// The edge's Via value.
+    pub via: &'a str,
+    /// From value with its tag.
+    pub from: &'a str,
+    /// Call-ID.
+    pub call_id: &'a str,
+    /// CSeq number.
+    pub cseq: u32,
+    /// The event package.
+    pub event: &'a str,
+    /// How long it holds.
+    pub expires_secs: u32,
+    /// What the body is.
+    pub content_type: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// A PUBLISH request (RFC 3903 section 4).
+pub fn publish(publication: Publication<'_>) -> Vec<u8> {
+    use rsip::headers::{CSeq, CallId, ContentLength, ContentType, Event, Expires, From, MaxForwards, To, Via};
+    let cseq = rsip::typed::CSeq { seq: publication.cseq, method: rsip::Method::Publish };
+    let headers: Vec<rsip::Header> = vec![
+        Via::new(publication.via).into(),
+        MaxForwards::new("70").into(),
+        From::new(publication.from).into(),
+        To::new(format!("<{}>", publication.uri)).into(),
+        CallId::new(publication.call_id).into(),
+        CSeq::from(cseq).into(),
+        Event::new(publication.event).into(),
+        Expires::new(publication.expires_secs.to_string()).into(),
+        ContentType::new(publication.content_type).into(),
+        ContentLength::new(publication.body.len().to_string()).into(),
+    ];
+    let request = rsip::Request {
+        method: rsip::Method::Publish,
+        uri: uri(publication.uri.as_bytes()),
+        version: rsip::Version::V2,
+        headers: headers.into(),
+        body: Vec::new(),
+    };
+    [&octets(&request.to_string()), publication.body].concat()
+}
+
 /// The CANCEL of an INVITE that the edge forwarded: the same Request-URI, From, To, Call-ID and CSeq number, and
 /// the very Via that the INVITE went out with (section 9.1).
 pub fn cancel(uri: &[u8], invite: Request<'_>, via: &[u8]) -> Vec<u8> {

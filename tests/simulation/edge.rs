@@ -339,7 +339,7 @@ impl Process {
         let clocks = self.reading(ctx);
         for shard in &self.shared.shards {
             shard.borrow_mut().drain_unsaved(|key, lease| {
-                let octets = lease.map(|lease| {
+                let octets = lease.filter(|lease| lease.is_open()).map(|lease| {
                     let mut buffer = [0; LEASE_LEN_MAX];
                     let saved = saving::saved(lease, &self.farm, clocks);
                     saved.write(&mut buffer).expect("every lease fits").to_vec()
