@@ -10,6 +10,7 @@ use crate::edge::view::{CallView, ConfigView, ExplainView, NodeView, StatusView}
 
 use super::config::{DiffView, ReloadView};
 use super::nodes::NodeState;
+use super::registrations::AgentState;
 use super::reply::Problem;
 use super::routes::{self, Route};
 
@@ -53,7 +54,7 @@ fn operation(route: &Route) -> Value {
         parameters.push(json!({ "name": "node", "in": "query", "schema": { "type": "string" } }));
         parameters.push(json!({ "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 0 } }));
     }
-    if route.path == "/api/v1/registrations" {
+    if matches!(route.path, "/api/v1/registrations" | "/api/v1/agents") {
         parameters.push(json!({ "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 0 } }));
     }
     let problem = json!({ "application/json": { "schema": reference("Problem") } });
@@ -71,6 +72,10 @@ fn operation(route: &Route) -> Value {
     match route.path {
         "/api/v1/nodes/{name}/state" => {
             let schema = json!({ "application/json": { "schema": reference("NodeState") } });
+            operation["requestBody"] = json!({ "required": true, "content": schema });
+        }
+        "/api/v1/agents/{user}/state" => {
+            let schema = json!({ "application/json": { "schema": reference("AgentState") } });
             operation["requestBody"] = json!({ "required": true, "content": schema });
         }
         "/api/v1/config/diff" => {
@@ -102,6 +107,7 @@ fn schemas() -> Value {
     generator.subschema_for::<ReloadView>();
     generator.subschema_for::<DiffView>();
     generator.subschema_for::<NodeState>();
+    generator.subschema_for::<AgentState>();
     generator.subschema_for::<Problem>();
     Value::Object(generator.take_definitions(true))
 }

@@ -53,6 +53,12 @@ pub fn all() -> Vec<Route> {
         route("get", "/api/v1/registrations", "Users who are registered, and where.", Some("AgentView[]"), || {
             get(registrations::list)
         }),
+        route("get", "/api/v1/agents", "All users, and what they are doing.", Some("AgentView[]"), || {
+            get(registrations::agents)
+        }),
+        route("put", "/api/v1/agents/{user}/state", "Makes an agent ready or not.", Some("AgentView"), || {
+            put(registrations::set_state)
+        }),
         route("get", "/api/v1/location/{aor}", "Where one user's phones are.", Some("AgentView"), || {
             get(registrations::one)
         }),

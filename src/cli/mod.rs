@@ -111,6 +111,24 @@ enum Command {
         /// The call's Call-ID.
         call_id: String,
     },
+    /// All users, and what they are doing.
+    Agents {
+        /// So many at most.
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+    },
+    /// Let queues call an agent again, and end his wrap-up.
+    Ready {
+        /// The user.
+        user: String,
+    },
+    /// Keep queues from calling an agent; his calls go on, and people may still call him.
+    NotReady {
+        /// The user.
+        user: String,
+        /// Why, for supervisors.
+        reason: Option<String>,
+    },
     /// Users who are registered, and where their phones are.
     Registrations {
         /// So many at most.
@@ -154,6 +172,11 @@ pub fn main() -> Exit {
             client().and_then(|client| operate::calls(&client, node.as_deref(), *limit, json))
         }
         Command::Explain { call_id } => client().and_then(|client| operate::explain(&client, call_id, json)),
+        Command::Agents { limit } => client().and_then(|client| operate::agents(&client, *limit, json)),
+        Command::Ready { user } => client().and_then(|client| operate::set_agent(&client, user, "ready", None, json)),
+        Command::NotReady { user, reason } => {
+            client().and_then(|client| operate::set_agent(&client, user, "not_ready", reason.as_deref(), json))
+        }
         Command::Registrations { limit } => client().and_then(|client| operate::registrations(&client, *limit, json)),
         Command::Locate { user } => client().and_then(|client| operate::locate(&client, user, json)),
         Command::Reload => client().and_then(|client| operate::reload(&client, json)),

@@ -48,6 +48,23 @@ pub fn calls(client: &Client, node: Option<&str>, limit: usize, json: bool) -> C
     Ok(Exit::Done)
 }
 
+/// `agents`
+pub fn agents(client: &Client, limit: usize, json: bool) -> CommandResult {
+    let agents: Vec<AgentView> = client.get(&format!("/api/v1/agents?limit={limit}"))?;
+    print(&agents, json, |agents| show::agents(agents));
+    Ok(Exit::Done)
+}
+
+/// `ready` and `not-ready`
+pub fn set_agent(client: &Client, user: &str, state: &str, reason: Option<&str>, json: bool) -> CommandResult {
+    let body = serde_json::json!({ "state": state, "reason": reason }).to_string();
+    let path = format!("/api/v1/agents/{}/state", path_part(user));
+    let (code, text) = client.send("PUT", &path, "application/json", &body)?;
+    let view: AgentView = parse(code, &text)?;
+    print(&view, json, |view| show::agents(std::slice::from_ref(view)));
+    Ok(Exit::Done)
+}
+
 /// `registrations`
 pub fn registrations(client: &Client, limit: usize, json: bool) -> CommandResult {
     let users: Vec<AgentView> = client.get(&format!("/api/v1/registrations?limit={limit}"))?;

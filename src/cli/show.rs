@@ -108,6 +108,17 @@ pub fn calls(calls: &[CallView]) -> String {
     table(&["CALL-ID", "PHASE", "FOR", "CALLER", "CALLED", "NODE", "FROM"], &rows)
 }
 
+/// Agents and what they are doing.
+pub fn agents(agents: &[AgentView]) -> String {
+    let row = |agent: &AgentView| {
+        let phone = agent.contacts.first().map_or_else(|| "-".to_owned(), |contact| contact.reached_at.clone());
+        let reason = agent.reason.clone().unwrap_or_default();
+        vec![agent.user.clone(), agent.state.clone(), duration(agent.for_secs), agent.calls.to_string(), phone, reason]
+    };
+    let rows: Vec<Vec<String>> = agents.iter().map(row).collect();
+    table(&["AGENT", "STATE", "FOR", "CALLS", "PHONE", ""], &rows)
+}
+
 /// Users and their phones.
 pub fn registrations(users: &[AgentView]) -> String {
     let row = |user: &AgentView, contact: &ContactView| {

@@ -9,6 +9,7 @@ use rand::RngExt;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::agents::Intent;
 use crate::calls::CallKey;
 use crate::config::build::Names;
 use crate::config::checked::{AGENTS, StoreKind};
@@ -248,6 +249,12 @@ fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
 
 /// Brings registrations back.
 fn restore_bindings(engine: &Engine, saved: &Saved) {
+    for (user, reason) in &saved.not_ready {
+        if let Some(aor) = Aor::from_user(user) {
+            let intent = Intent::NotReady(reason.as_str().into());
+            engine.registrations.with_book(|book| book.set_intent(&aor, intent, engine.clock.now()));
+        }
+    }
     let (clocks, mut alive, mut over, mut damaged) = (engine.clock.reading(), 0, 0, 0);
     for (user, octets) in &saved.bindings {
         let (Some(aor), Some(bindings)) = (Aor::from_user(user), SavedBinding::read(octets)) else {

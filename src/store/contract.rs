@@ -114,6 +114,8 @@ pub struct Saved {
     pub leases: Vec<(u128, Vec<u8>)>,
     /// Operators' words by node.
     pub admin: Vec<(String, SavedAdmin)>,
+    /// Agents who are not ready, and why.
+    pub not_ready: Vec<(Vec<u8>, String)>,
     /// Bindings by address of record; [`SavedBinding::read`] reads them.
     pub bindings: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -166,6 +168,8 @@ pub trait Store: Send + Sync {
     fn admin(&self, node: &str, admin: Option<&SavedAdmin>) -> Result<(), StoreError>;
     /// Keeps the bindings of these addresses of record, or forgets them. On disk when this returns.
     fn bindings(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
+    /// Keeps that an agent is not ready, and why, or forgets it. On disk when this returns.
+    fn not_ready(&self, user: &[u8], reason: Option<&str>) -> Result<(), StoreError>;
     /// Brings everything to disk.
     fn flush(&self) -> Result<(), StoreError>;
     /// What can be counted.
@@ -197,6 +201,10 @@ impl Store for Memory {
     }
 
     fn bindings(&self, _: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn not_ready(&self, _: &[u8], _: Option<&str>) -> Result<(), StoreError> {
         Ok(())
     }
 

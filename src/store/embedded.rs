@@ -26,6 +26,7 @@ const COMMIT_PAUSE: Duration = Duration::from_millis(250);
 
 const LEASES: TableDefinition<u128, &[u8]> = TableDefinition::new("leases");
 const BINDINGS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("bindings");
+const NOT_READY: TableDefinition<&[u8], &str> = TableDefinition::new("not_ready");
 const ADMIN: TableDefinition<&str, &[u8]> = TableDefinition::new("admin");
 
 /// An open store.
@@ -145,6 +146,22 @@ impl Store for Embedded {
                         Some(octets) => drop(table.insert(aor.as_slice(), octets.as_slice())?),
                         None => drop(table.remove(aor.as_slice())?),
                     }
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        write().map_err(|error| StoreError::Write(error.to_string()))
+    }
+
+    fn not_ready(&self, user: &[u8], reason: Option<&str>) -> Result<(), StoreError> {
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.shared.database.begin_write()?;
+            {
+                let mut table = transaction.open_table(NOT_READY)?;
+                match reason {
+                    Some(reason) => drop(table.insert(user, reason)?),
+                    None => drop(table.remove(user)?),
                 }
             }
             transaction.commit()?;
@@ -276,6 +293,7 @@ fn read_all(database: &Database) -> Result<Saved, redb::Error> {
     transaction.open_table(LEASES)?;
     transaction.open_table(ADMIN)?;
     transaction.open_table(BINDINGS)?;
+    transaction.open_table(NOT_READY)?;
     transaction.commit()?;
     let (transaction, mut saved) = (database.begin_read()?, Saved::default());
     for entry in transaction.open_table(LEASES)?.iter()? {
@@ -287,6 +305,10 @@ fn read_all(database: &Database) -> Result<Saved, redb::Error> {
         if let Ok(admin) = postcard::from_bytes(admin.value()) {
             saved.admin.push((node.value().to_owned(), admin));
         }
+    }
+    for entry in transaction.open_table(NOT_READY)?.iter()? {
+        let (user, reason) = entry?;
+        saved.not_ready.push((user.value().to_vec(), reason.value().to_owned()));
     }
     for entry in transaction.open_table(BINDINGS)?.iter()? {
         let (aor, bindings) = entry?;
