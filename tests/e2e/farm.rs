@@ -117,9 +117,9 @@ impl Farm {
     pub fn registrar(self, users: &[String], lines: &str) -> Self {
         let user = |name: &String| format!("    - {{ name: \"{name}\", password: \"{}\" }}\n", password_of(name));
         let users: String = users.iter().map(user).collect();
-        self.with("limits: { stranger_rate: 100000 }").with(&format!(
-            "registrar:\n  realm: pbx.example.com\n  algorithms: [md5, sha-256]\n  users:\n{users}{lines}"
-        ))
+        let algorithms = if lines.contains("algorithms:") { "" } else { "  algorithms: [md5, sha-256]\n" };
+        self.with("limits: { stranger_rate: 100000 }")
+            .with(&format!("registrar:\n  realm: pbx.example.com\n{algorithms}  users:\n{users}{lines}"))
     }
 
     /// Where phones are, on a port of theirs.

@@ -7,8 +7,8 @@ use cordboard::registrar::digest::Algorithm;
 
 use crate::farm::Farm;
 use crate::phone::Phone;
-use crate::process::{secs, until};
-use crate::sipp::{Load, Sipp};
+use crate::process::{Process, need, secs, until};
+use crate::sipp::{Load, Sipp, password_of};
 
 /// Users whose names are numbers, one after the other.
 fn users(from: u32, count: u32) -> Vec<String> {
@@ -265,5 +265,56 @@ fn calls_go_on_while_hundreds_of_phones_register_each_second() {
     assert_eq!(farm.edge().registrations().len(), 1_500);
     let commits = farm.edge().metric("cordboard_registration_commits_total", &[]);
     assert!((1.0..=1_500.0).contains(&commits), "{commits}");
+    farm.ends_well();
+}
+
+/// So many seconds of nothing, as WAV: one channel, 8000 samples a second of 16 bits.
+fn silence(secs: u32) -> Vec<u8> {
+    let len = secs * 16_000;
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + len).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data");
+    file.extend(len.to_le_bytes());
+    file.resize(file.len() + len as usize, 0);
+    file
+}
+
+/// Starts baresip as a phone of this user's: it registers, and answers every call. It would hang up at the end of its sound.
+fn softphone(farm: &Farm, user: &str) -> Process {
+    need("baresip");
+    let folder = farm.path("baresip");
+    std::fs::create_dir(&folder).unwrap();
+    let at = farm.phone_at(5060);
+    let config = format!(
+        "module_path /usr/lib/baresip/modules\nsip_listen {at}\nnet_interface {ip}\naudio_source aufile,{silence}\n\
+         audio_player aufile,/dev/null\nmodule g711.so\nmodule aufile.so\nmodule_app account.so\nmodule_app menu.so\n",
+        ip = farm.ip(30),
+        silence = folder.join("silence.wav").display()
+    );
+    let account = format!(
+        "<sip:{user}@pbx.example.com>;outbound=\"sip:{}\";auth_user={user};auth_pass={};regint=60;answermode=auto\n",
+        farm.edge_at(),
+        password_of(user)
+    );
+    for (name, text) in [("config", config.into()), ("accounts", account.into()), ("silence.wav", silence(20))] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let arguments = ["-4", "-f", folder.to_str().unwrap()].map(str::to_owned);
+    Process::start("baresip", "baresip", &arguments, &folder)
+}
+
+#[test]
+fn a_phone_that_people_use_registers_takes_a_call_and_leaves() {
+    // baresip 1.0 knows MD5, and gives up when it is offered anything else beside it.
+    let farm = Farm::new(177).node("weight: 10").registrar(&users(1001, 1), "  algorithms: [md5]\n");
+    let mut farm = farm.with_asterisk();
+    let mut phone = softphone(&farm, "1001");
+    until("baresip is registered", secs(10), || !farm.edge().contacts_of("1001").is_empty());
+    farm.carries(&Load::of("call").called("1001").calls(2, 1).hold(secs(1)));
+    farm.edge().until_no_calls(secs(10));
+    no_channel_is_left(&farm, 1);
+    phone.signal("TERM");
+    until("baresip has taken its contact back", secs(10), || farm.edge().contacts_of("1001").is_empty());
+    phone.wait(secs(10));
     farm.ends_well();
 }
