@@ -107,6 +107,32 @@ fn phones_call_each_other_and_the_outside_through_a_node() {
     farm.ends_well();
 }
 
+#[test]
+fn a_phone_that_says_nothing_is_followed_by_the_next_one_and_one_whose_connection_is_gone_is_not_waited_for() {
+    let mut farm = Farm::new(178).node("weight: 10").registrar(&users(1001, 2), "").with_asterisk();
+    let register = |phone: &mut Phone, q: &str| {
+        let lines = format!("Contact: <{}>;q={q}\r\nExpires: 600\r\n", phone.contact());
+        assert_eq!(phone.registers(&lines).code(), 200);
+    };
+    let mut silent = Phone::on_udp("1001", &farm.phone_at(5060), &farm.edge_at());
+    register(&mut silent, "1.0");
+    let mut other = Phone::on_tcp("1001", &farm.edge_at());
+    register(&mut other, "0.5");
+    let mut gateway = farm.load(&Load::of("call").called("1001").hold(Duration::from_millis(500)));
+    other.takes_a_call();
+    gateway.succeeds();
+    assert_eq!(silent.receive().unwrap().first_line(), format!("INVITE {} SIP/2.0", silent.contact()));
+    farm.edge().until_no_calls(secs(40));
+
+    let mut gone = Phone::on_tcp("1002", &farm.edge_at());
+    register(&mut gone, "1.0");
+    drop(gone);
+    let began = Instant::now();
+    farm.carries(&Load::of("refused").called("1002").with(&["-set", "code", "480"]));
+    assert!(began.elapsed() < secs(4), "the caller heard it after {:?}", began.elapsed());
+    farm.ends_well();
+}
+
 /// The users whose 200 came.
 fn granted(phones: &Sipp) -> BTreeSet<String> {
     let log = phones.log();
