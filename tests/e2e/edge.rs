@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use cordboard::edge::located::AgentView;
 use cordboard::edge::view::{CallView, ExplainView, NodeView, StatusView};
 use serde::de::DeserializeOwned;
 use ureq::Agent;
@@ -74,6 +75,19 @@ impl Edge {
 
     pub fn explain(&self, call_id: &str) -> ExplainView {
         self.get(&format!("/api/v1/explain/{}", call_id.replace('@', "%40")))
+    }
+
+    /// Who is registered, as the command line tells it.
+    pub fn registrations(&self) -> Vec<AgentView> {
+        let said = self.cli(&["registrations", "--limit", "100000", "--json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.stdout))
+    }
+
+    /// The contacts of a user's phones.
+    pub fn contacts_of(&self, user: &str) -> Vec<String> {
+        let users = self.registrations().into_iter().filter(|agent| agent.user == user);
+        users.flat_map(|agent| agent.contacts).map(|contact| contact.uri).collect()
     }
 
     /// Calls that take a place on a node.

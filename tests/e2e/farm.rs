@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::edge::Edge;
 use crate::lab::Lab;
 use crate::process::{Output, secs, until};
-use crate::sipp::{Load, Sipp};
+use crate::sipp::{Load, Sipp, password_of};
 
 /// How long nodes may take until the edge has heard of them.
 const UP_WITHIN: Duration = Duration::from_secs(30);
@@ -110,6 +110,29 @@ impl Farm {
         self.more += section;
         self.more.push('\n');
         self
+    }
+
+    /// A registrar with these users and more lines of its section. All phones of a test share an address, so nobody counts
+    /// what comes from it. SIPp knows MD5 only, and takes what is offered first.
+    pub fn registrar(self, users: &[String], lines: &str) -> Self {
+        let user = |name: &String| format!("    - {{ name: \"{name}\", password: \"{}\" }}\n", password_of(name));
+        let users: String = users.iter().map(user).collect();
+        let algorithms = if lines.contains("algorithms:") { "" } else { "  algorithms: [md5, sha-256]\n" };
+        self.with("limits: { stranger_rate: 100000 }")
+            .with(&format!("registrar:\n  realm: pbx.example.com\n{algorithms}  users:\n{users}{lines}"))
+    }
+
+    /// Where phones are, on a port of theirs.
+    pub fn phone_at(&self, port: u16) -> String {
+        format!("{}:{port}", self.ip(30))
+    }
+
+    /// Registers these users' phones at a port, and lets them take calls there as a scenario of `sipp/node` says.
+    pub fn phones(&mut self, port: u16, users: &[String], scenario: &str, options: &[&str]) {
+        let at = self.phone_at(port);
+        self.carries(&Load::of_phones("register", users).from(&at));
+        let phone = Sipp::node(&format!("phones-{port}"), scenario, &at, options, self.folder.path());
+        self.players.push(phone);
     }
 
     /// An address of this farm.

@@ -15,6 +15,8 @@ mod lab;
 mod metrics;
 mod nodes_fail;
 mod operating;
+mod phone;
+mod phones;
 mod process;
 mod reload;
 mod restart;

@@ -1,4 +1,4 @@
-//! SIPp as gateway and as node.
+//! SIPp as gateway, as node and as phone.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,10 +8,12 @@ use crate::process::{Process, need, repository, secs, until};
 /// Loads and their length. SIPp itself gives up after `TIMEOUT_SECS`.
 const TIMEOUT_SECS: u64 = 60;
 
-/// What a gateway is told to do.
+/// What a gateway, or somebody's phones, are told to do.
 #[derive(Clone, Debug)]
 pub struct Load {
     scenario: String,
+    users: Vec<String>,
+    password: Option<String>,
     calls: u32,
     rate: u32,
     called: String,
@@ -24,7 +26,9 @@ impl Load {
     /// One call of a scenario of `sipp/gateway`.
     pub fn of(scenario: &str) -> Self {
         Load {
-            scenario: scenario.to_owned(),
+            scenario: format!("gateway/{scenario}"),
+            users: vec![],
+            password: None,
             calls: 1,
             rate: 10,
             called: "100".to_owned(),
@@ -32,6 +36,18 @@ impl Load {
             to: None,
             more: vec![],
         }
+    }
+
+    /// A scenario of `sipp/phone`, once for each of these users.
+    pub fn of_phones(scenario: &str, users: &[String]) -> Self {
+        let load = Load::of(scenario).calls(users.len() as u32, 50);
+        Load { scenario: format!("phone/{scenario}"), users: users.to_vec(), ..load }
+    }
+
+    /// Another password than that of the users.
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
     }
 
     /// So many calls, so many a second.
@@ -78,7 +94,7 @@ pub struct Sipp {
 }
 
 impl Sipp {
-    /// A gateway with its load.
+    /// A gateway or phones with their load.
     pub fn gateway(name: &str, load: &Load, from: &str, to: &str, folder: &Path) -> Self {
         let mut arguments = vec![load.to.clone().unwrap_or_else(|| to.to_owned())];
         let words = [
@@ -90,7 +106,10 @@ impl Sipp {
         arguments.extend(words.into_iter().flat_map(|(key, value)| [key.to_owned(), value]));
         arguments.push("-timeout_error".to_owned());
         arguments.extend(load.more.iter().cloned());
-        let scenario = format!("sipp/gateway/{}.xml", load.scenario);
+        if !load.users.is_empty() {
+            arguments.extend(["-inf".to_owned(), users_file(name, load, folder)]);
+        }
+        let scenario = format!("sipp/{}.xml", load.scenario);
         Self::start(name, &scenario, load.from.as_deref().unwrap_or(from), arguments, folder)
     }
 
@@ -165,4 +184,21 @@ impl Sipp {
         let text = std::fs::read_to_string(self.folder.join(format!("{}.err", self.name))).unwrap_or_default();
         text.chars().take(3_000).collect()
     }
+}
+
+/// The password of a user of `Farm::registrar`.
+pub fn password_of(user: &str) -> String {
+    format!("secret-of-{user}")
+}
+
+fn users_file(name: &str, load: &Load, folder: &Path) -> String {
+    // SIPp puts the credentials where the field is.
+    let mut lines = "SEQUENTIAL\n".to_owned();
+    for user in &load.users {
+        let password = load.password.clone().unwrap_or_else(|| password_of(user));
+        lines += &format!("{user};[authentication username={user} password={password}]\n");
+    }
+    let file = folder.join(format!("{name}.users"));
+    std::fs::write(&file, lines).unwrap();
+    file.display().to_string()
 }
