@@ -113,7 +113,14 @@ pub fn agents(agents: &[AgentView]) -> String {
     let row = |agent: &AgentView| {
         let phone = agent.contacts.first().map_or_else(|| "-".to_owned(), |contact| contact.reached_at.clone());
         let reason = agent.reason.clone().unwrap_or_default();
-        vec![agent.user.clone(), agent.state.clone(), duration(agent.for_secs), agent.calls.to_string(), phone, reason]
+        vec![
+            agent.user.clone(),
+            agent.state.clone(),
+            agent.for_secs.map_or_else(|| "-".to_owned(), duration),
+            agent.calls.to_string(),
+            phone,
+            reason,
+        ]
     };
     let rows: Vec<Vec<String>> = agents.iter().map(row).collect();
     table(&["AGENT", "STATE", "FOR", "CALLS", "PHONE", ""], &rows)

@@ -209,6 +209,12 @@ impl Engine {
         });
     }
 
+    /// Tells the agents' book of every call that is known: after a start, before any node hears of agents.
+    pub fn note_all_agents(&self) {
+        let farm = self.farm.load();
+        self.look_at_shards(|shard| shard.iter().for_each(|lease| self.note_agents(lease, &farm)));
+    }
+
     /// What a call means for the agents at its ends.
     fn note_agents(&self, lease: &Lease, farm: &Farm) {
         let Some(service) = &farm.registrar else { return };

@@ -121,7 +121,7 @@ impl Publisher {
             let view = self.engine.with_board(|board| board.view(id));
             let is_up =
                 view.is_some_and(|view| view.assessment.verdict == Verdict::Up && view.admin != Admin::Disabled);
-            let node = self.nodes.entry(id).or_insert_with(Listener::new);
+            let node = self.nodes.entry(id).or_insert_with(|| Listener::new(rand::rng().random()));
             let is_back = is_up && !node.was_up;
             node.was_up = is_up;
             if !is_up {
@@ -192,11 +192,14 @@ impl Publisher {
 }
 
 impl Listener {
-    fn new() -> Self {
+    /// A number for the first message: branches are made from it, and a node takes one that it saw within half a minute, from an
+    /// edge that was killed since, for a repetition.
+    fn new(first: u32) -> Self {
         Listener {
             owed: BTreeSet::new(),
             on_the_way: Vec::new(),
-            cseq: 0,
+            // CSeq stays below 2^31 (RFC 3261 section 8.1.1.5), for a billion messages more.
+            cseq: first >> 2,
             was_up: false,
             told_all: Moment::ZERO,
             left_alone_until: Moment::ZERO,

@@ -119,8 +119,9 @@ impl Edge {
         });
         let mut tasks = vec![tokio::spawn(prober_task.run())];
         writer_task.open().await.map_err(StartError::Listen)?;
-        tasks.push(tokio::spawn(writer_task.run()));
+        engine.note_all_agents();
         tasks.push(tokio::spawn(Publisher::new(Arc::clone(&engine)).run()));
+        tasks.push(tokio::spawn(writer_task.run()));
         tasks.extend(watch(&start.path, &writer));
         let ticker = Ticker::start(&engine).map_err(|error| StartError::Listen(error.to_string()))?;
         let registrar = Registrar::start(&engine).map_err(|error| StartError::Listen(error.to_string()))?;

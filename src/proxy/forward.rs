@@ -7,6 +7,7 @@
 use crate::calls::lease::Way;
 use crate::dispatch::Farm;
 use crate::dispatch::farm::Listener;
+use crate::dispatch::node::Kind;
 use crate::dispatch::rules::Source;
 use crate::sip::edit::{self, Edits, number};
 use crate::sip::message::Message;
@@ -87,7 +88,7 @@ impl<W: World> Core<'_, W> {
         if let Some(agent) = inbound.agent {
             vouch(request, agent, self.farm, edits);
         }
-        let strip = if matches!(source, Source::Node(_)) { None } else { Some(&self.farm.security.strip[..]) };
+        let strip = stripped(self.farm, source, way);
         edit_headers(request, strip, edits);
         if listener.protocol != Protocol::Udp && request.content_length().is_none() {
             edits.insert(edit::headers_end(request), |out| {
@@ -105,6 +106,16 @@ impl<W: World> Core<'_, W> {
         self.out.send(to, forwarding.try_of, |out| edits.write(request, out));
         self.out.events.push(Event::RequestForwarded(request.method(), forwarding.side));
         true
+    }
+}
+
+/// Headers to take off: what only nodes may say from everybody else, and what nodes say to the farm from what leaves it.
+fn stripped(farm: &Farm, source: Source, way: Way) -> Option<&[Box<[u8]>]> {
+    let is_node = |id| farm.node(id).is_some_and(|node| node.kind == Kind::Node);
+    match source {
+        Source::Node(_) if farm.sources.node_at(way.target()).is_some_and(is_node) => None,
+        Source::Node(_) => Some(&[]),
+        _ => Some(&farm.security.strip),
     }
 }
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod agents;
 mod asterisk;
 mod bad_input;
 mod calls;
