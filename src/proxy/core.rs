@@ -64,7 +64,12 @@ impl<W: World> Core<'_, W> {
         }
         match parse(bytes, framing(flow), index) {
             Outcome::Request(request) => self.request(Inbound { request, flow, source, agent: None }),
-            Outcome::Response(response) => self.response(response, flow),
+            Outcome::Response(response) => {
+                if source == Source::Stranger && self.is_asked_for(response, flow) {
+                    self.is_no_stranger(flow);
+                }
+                self.response(response, flow);
+            }
             Outcome::Refused(request, fault) => self.reject_fault(request, flow, source, fault),
             Outcome::Garbage(fault) => self.drop(DropReason::Garbage(fault)),
         }
@@ -75,6 +80,11 @@ impl<W: World> Core<'_, W> {
         self.scratch.strangers.admit(flow.remote.ip(), rate, self.now)
     }
 
+    /// Phones have unknown addresses, and many of them may share one: what proves to be a phone's is not counted.
+    pub(super) fn is_no_stranger(&mut self, flow: Flow) {
+        self.scratch.strangers.give_back(flow.remote.ip(), self.farm.security.stranger_rate);
+    }
+
     fn request(&mut self, inbound: Inbound<'_>) {
         let Inbound { request, flow, .. } = inbound;
         let routing = route::read(request, self.farm);
@@ -83,7 +93,12 @@ impl<W: World> Core<'_, W> {
         }
         let is_agent = |user: &[u8]| self.is_agent(user);
         match decide(inbound, &routing, self.farm, self.stopping, is_agent) {
-            Decision::Dialog(token) => self.in_dialog(inbound, &routing, token),
+            Decision::Dialog(token) => {
+                if inbound.source == Source::Stranger {
+                    self.is_no_stranger(flow);
+                }
+                self.in_dialog(inbound, &routing, token);
+            }
             Decision::DialogByCallId => self.in_dialog_by_call_id(inbound, &routing),
             Decision::Ack => self.ack(inbound, &routing),
             Decision::Cancel => self.cancel(inbound, &routing),

@@ -21,7 +21,12 @@ impl<W: World> Core<'_, W> {
             return self.reject(request, flow, source, RejectReason::Method);
         };
         match self.registrant(inbound, &service, registry) {
-            Ok(aor) => self.bind(Inbound { source: Source::Agent, ..inbound }, &service, registry, &aor),
+            Ok(aor) => {
+                if service.authority.is_some() {
+                    self.is_no_stranger(flow);
+                }
+                self.bind(Inbound { source: Source::Agent, ..inbound }, &service, registry, &aor);
+            }
             Err(reason) => self.reject(request, flow, source, reason),
         }
     }
@@ -119,6 +124,9 @@ impl<W: World> Core<'_, W> {
             Ok(user) => user,
             Err(reason) => return self.reject(request, flow, source, reason),
         };
+        if service.authority.is_some() {
+            self.is_no_stranger(flow);
+        }
         if routing.next.is_some() {
             return self.reject(request, flow, source, RejectReason::ForeignRoute);
         }

@@ -421,6 +421,12 @@ impl<W: World> Core<'_, W> {
         self.forward_response(response, own, next);
     }
 
+    /// True when it answers what the edge forwarded.
+    pub(super) fn is_asked_for(&self, response: Response<'_>, flow: Flow) -> bool {
+        let asked = self.own_branch(response, flow).zip(response.next_via());
+        asked.is_some_and(|((branch, _), next)| self.is_proven(response, branch, next))
+    }
+
     fn is_proven(&self, response: Response<'_>, branch: Branch, next: Via) -> bool {
         let keys = &self.farm.keys;
         branch.proves(keys, transaction(keys, response, next))

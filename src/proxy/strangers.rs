@@ -47,6 +47,13 @@ impl Strangers {
         }
         admitted
     }
+
+    /// A message that was admitted turned out to be a known one's, and does not count.
+    pub fn give_back(&mut self, source: IpAddr, rate: u32) {
+        if let Some(bucket) = self.buckets.get_mut(&source) {
+            bucket.left = (bucket.left + 1_000).min(u64::from(rate) * 1_000);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +71,17 @@ mod tests {
         assert!((39..=41).contains(&admitted), "{admitted} in one second: a full bucket, and a second's worth");
         assert!(strangers.admit(other, 20, at(1_000)));
         assert!((0..1_000).all(|_| strangers.admit(flooder, 0, at(1_000))), "no limit");
+    }
+
+    #[test]
+    fn what_was_given_back_does_not_count_and_is_never_more_than_a_second_s_worth() {
+        let (mut strangers, phone) = (Strangers::default(), IpAddr::from([7, 7, 7, 7]));
+        for _ in 0..1_000 {
+            assert!(strangers.admit(phone, 20, at(0)));
+            strangers.give_back(phone, 20);
+        }
+        (0..1_000).for_each(|_| strangers.give_back(phone, 20));
+        assert_eq!((0..1_000).filter(|_| strangers.admit(phone, 20, at(0))).count(), 20);
     }
 
     #[test]

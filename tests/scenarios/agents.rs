@@ -179,3 +179,29 @@ fn two_queues_that_want_one_agent_at_the_same_moment_ring_him_once() {
     let direct = dial("1001", "c3").replace("X-Edge-Queue: q700\r\n", "");
     assert_eq!(only(edge.receive(&node(1), &direct)).to, PHONE);
 }
+
+#[test]
+fn the_phones_of_an_office_are_heard_though_they_come_from_one_unknown_address() {
+    let mut edge = registered(&["1001"]);
+    edge.farm.security.stranger_rate = 5;
+    let calls: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();
+    let mut answered = 0;
+    for call in &calls {
+        let direct = dial("1001", call).replace("X-Edge-Queue: q700\r\n", "");
+        let invite = only(edge.receive(&node(1), &direct));
+        edge.receive(PHONE, &invite.reply(180, ""));
+        answered += edge.receive(PHONE, &invite.reply(200, "")).len();
+    }
+    assert_eq!(answered, calls.len());
+
+    let mut phone = Phone::new("1001", PHONE);
+    for number in 0..20 {
+        let challenge = only(edge.receive(PHONE, &call_out(&phone, 2 * number + 1, "")));
+        let proof = phone.proof(&challenge, "INVITE", "sip:700@pbx.example.com");
+        let text = call_out(&phone, 2 * number + 2, &proof).replace("Call-ID: out", &format!("Call-ID: out{number}"));
+        assert_eq!(edge.receive(PHONE, &text).len(), 1, "call {number}");
+        edge.advance(Duration::from_millis(200));
+    }
+    let heard = (100..200).filter(|number| !edge.receive(PHONE, &call_out(&phone, *number, "")).is_empty()).count();
+    assert!(heard <= 5, "what is not proven counts: {heard}");
+}
