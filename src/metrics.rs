@@ -254,7 +254,7 @@ impl Metrics {
         for answer in ["2xx", "4xx", "5xx", "none"] {
             self.publications.with_label_values(&[answer]);
         }
-        for cause in ["removed", "displaced", "expired"] {
+        for cause in ["removed", "displaced", "expired", "unreachable"] {
             self.bindings_ended.with_label_values(&[cause]);
         }
         for outcome in ["forwarded", "ended"] {

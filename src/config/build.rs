@@ -175,6 +175,7 @@ fn registrar(config: &Config, names: &mut Names) -> Option<Arc<Service>> {
         authority,
         terms: registrar.terms.clone(),
         not_registered: registrar.not_registered,
+        keep_alive: registrar.keep_alive,
         domain: config.domain().as_bytes().into(),
         agents: names.node(AGENTS),
         policy: registrar.agents.clone(),

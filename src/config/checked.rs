@@ -348,6 +348,8 @@ pub struct RegistrarConfig {
     pub auth: Option<AuthConfig>,
     /// How long registrations last.
     pub terms: Terms,
+    /// Pause between two questions to a phone behind NAT; none for zero.
+    pub keep_alive: Duration,
     /// Answer to a call for a user who is registered nowhere.
     pub not_registered: u16,
     /// How agents are treated.

@@ -329,6 +329,9 @@ pub struct RawRegistrar {
     pub max_expires: Option<Given<Time<SECOND, { 7 * DAY }>>>,
     /// Phones of one user at once, 1 to 100. The one that was refreshed longest ago makes room. Default: 5.
     pub max_contacts: Option<Given<Whole<1, 100>>>,
+    /// Pause between two OPTIONS to a phone behind NAT, which keep its way in open, 0s to 1h; 0s for none. Three without an
+    /// answer end its registration. Default: 25s.
+    pub keep_alive: Option<Given<Time<0, HOUR>>>,
     /// Answer to a call for a user who is registered nowhere, 400 to 699. Default: 480.
     pub not_registered: Option<Given<RejectCode>>,
 }

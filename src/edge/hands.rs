@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::calls::lease::Way;
+use crate::dispatch::health::Signal;
 use crate::moment::Moment;
 use crate::proxy::contract::{Destination, TryId};
 use crate::proxy::{Core, Event, Outbox, Scratch};
@@ -13,7 +14,7 @@ use crate::transport::stream::{StreamReceiver, Ticket};
 use crate::transport::udp::SendBatch;
 
 use super::engine::{Engine, HealthNews};
-use super::registrations::{Answer, Told, Waiting};
+use super::registrations::{Answer, KEEPER, Told, Waiting};
 
 /// Times that a failed send may lead to another send within one batch: a call has no more tries than this.
 const ROUNDS_MAX: usize = crate::calls::tries::TRIES_MAX as usize;
@@ -82,6 +83,9 @@ impl Hands {
         engine.metrics.record(&self.outbox.events);
         for event in &self.outbox.events {
             match *event {
+                Event::Health { node: KEEPER, signal: Signal::ProbeAnswered { probe, .. }, .. } => {
+                    engine.registrations.keep(probe);
+                }
                 Event::Health { node, target, signal } => {
                     engine.tell(HealthNews { node, target, signal, at: now });
                 }

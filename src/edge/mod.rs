@@ -14,6 +14,7 @@ pub mod clock;
 pub mod engine;
 pub mod farm_writer;
 pub mod hands;
+pub mod keeper;
 pub mod listeners;
 pub mod located;
 pub mod prober;

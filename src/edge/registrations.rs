@@ -37,8 +37,12 @@ const WAITING_MAX: usize = 8_192;
 const COMMIT_MAX: usize = 2_048;
 /// Addresses of record whose ends are dealt with at one time, for each part of the table.
 const ENDS_MAX: usize = 256;
+/// Stands for no node in the branch of a question to a phone.
+pub const KEEPER: NodeId = NodeId(u32::MAX);
 /// Answers of nodes that may wait to be looked at.
 const TOLD_MAX: usize = 16_384;
+/// Answers of phones that may wait to be looked at.
+const KEPT_MAX: usize = 262_144;
 /// How long the thread waits when there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -51,6 +55,7 @@ pub struct Registrations {
     wake: Condvar,
     book: Mutex<Book>,
     told: Mutex<Vec<Told>>,
+    kept: Mutex<Vec<u32>>,
     changed: Notify,
 }
 
@@ -100,6 +105,7 @@ impl Registrations {
             wake: Condvar::new(),
             book: Mutex::default(),
             told: Mutex::default(),
+            kept: Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -154,6 +160,30 @@ impl Registrations {
             list.push(told);
             self.changed.notify_one();
         }
+    }
+
+    /// Notes that a phone answered.
+    pub fn keep(&self, number: u32) {
+        let mut list = self.kept.lock();
+        if list.len() < KEPT_MAX {
+            list.push(number);
+        }
+    }
+
+    /// Takes the numbers of the questions that phones answered.
+    pub fn take_kept(&self) -> Vec<u32> {
+        std::mem::take(&mut self.kept.lock())
+    }
+
+    /// Ends one binding; false when it is gone already.
+    pub fn end_binding(&self, aor: &Aor, contact: &[u8], now: Moment) -> bool {
+        let (ended, is_registered) = {
+            let mut table = self.table(aor).lock();
+            let ended = table.retain(aor, |binding| *binding.contact != *contact) > 0;
+            (ended, !table.find(aor.as_bytes()).is_empty())
+        };
+        self.with_book(|book| book.set_registered(aor, is_registered, now));
+        ended
     }
 
     /// Takes what nodes said.

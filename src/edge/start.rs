@@ -32,6 +32,7 @@ use super::clock::Clock;
 use super::engine::{Engine, Parts, Sizes};
 use super::farm_writer::{FarmWriter, WriterHandle, WriterParts, resolve_policy, stream_limits};
 use super::hands::FromStreams;
+use super::keeper::Keeper;
 use super::prober::{ProberHandle, prober};
 use super::publisher::Publisher;
 use super::registrations::{Registrar, Waiting};
@@ -120,6 +121,7 @@ impl Edge {
         let mut tasks = vec![tokio::spawn(prober_task.run())];
         writer_task.open().await.map_err(StartError::Listen)?;
         engine.note_all_agents();
+        tasks.push(tokio::spawn(Keeper::new(Arc::clone(&engine)).run()));
         tasks.push(tokio::spawn(Publisher::new(Arc::clone(&engine)).run()));
         tasks.push(tokio::spawn(writer_task.run()));
         tasks.extend(watch(&start.path, &writer));

@@ -30,6 +30,8 @@ pub struct Service {
     pub authority: Option<Authority>,
     /// How long registrations last.
     pub terms: Terms,
+    /// Pause between two questions to a phone behind NAT; none for zero.
+    pub keep_alive: std::time::Duration,
     /// What is answered to a call for a user who is registered nowhere.
     pub not_registered: u16,
     /// The farm's name, for GRUUs and the identity of callers.

@@ -249,6 +249,7 @@ impl Edge {
             authority: Some(authority),
             terms: Terms::default(),
             not_registered: 480,
+            keep_alive: Duration::ZERO,
             domain: b"pbx.example.com"[..].into(),
             agents: AGENTS_ID,
             policy: AgentPolicy::default(),

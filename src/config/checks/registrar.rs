@@ -1,6 +1,7 @@
 //! The registrar: every user once, with something that proves who he is.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::config::checked::{AuthConfig, RegistrarConfig, UserConfig};
 use crate::config::numbers::show_time;
@@ -12,6 +13,9 @@ use crate::registrar::{AgentPolicy, Gate, Terms};
 
 use super::policies::time;
 use super::{Check, Placed};
+
+/// Shorter than the half minute after which many a NAT forgets a way over UDP.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
 
 /// What is answered to a call for a user who is registered nowhere.
 const NOT_REGISTERED: u16 = 480;
@@ -32,7 +36,10 @@ impl Check<'_> {
                 None
             }
         };
+        let mut keep_alive = KEEP_ALIVE;
+        time(&mut keep_alive, registrar.keep_alive);
         Some(RegistrarConfig {
+            keep_alive,
             auth,
             terms: self.terms(registrar),
             not_registered: registrar.not_registered.map_or(NOT_REGISTERED, |code| code.0.0),
