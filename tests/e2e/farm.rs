@@ -112,14 +112,12 @@ impl Farm {
         self
     }
 
-    /// A registrar with these users and more lines of its section. All phones of a test share an address, so nobody counts
-    /// what comes from it. SIPp knows MD5 only, and takes what is offered first.
+    /// A registrar with these users and more lines of its section. SIPp knows MD5 only, and takes what is offered first.
     pub fn registrar(self, users: &[String], lines: &str) -> Self {
         let user = |name: &String| format!("    - {{ name: \"{name}\", password: \"{}\" }}\n", password_of(name));
         let users: String = users.iter().map(user).collect();
         let algorithms = if lines.contains("algorithms:") { "" } else { "  algorithms: [md5, sha-256]\n" };
-        self.with("limits: { stranger_rate: 100000 }")
-            .with(&format!("registrar:\n  realm: pbx.example.com\n{algorithms}  users:\n{users}{lines}"))
+        self.with(&format!("registrar:\n  realm: pbx.example.com\n{algorithms}  users:\n{users}{lines}"))
     }
 
     /// Where phones are, on a port of theirs.

@@ -10,6 +10,9 @@ use crate::phone::Phone;
 use crate::process::{Process, need, secs, until};
 use crate::sipp::{Load, Sipp, password_of};
 
+/// For phones that register side by side from one address, as hundreds of them never would.
+const CROWD: &str = "limits: { stranger_rate: 100000 }";
+
 /// Users whose names are numbers, one after the other.
 fn users(from: u32, count: u32) -> Vec<String> {
     (from..from + count).map(|number| number.to_string()).collect()
@@ -33,7 +36,8 @@ fn call_of(farm: &Farm, user: &str, number: &str) -> Load {
 
 #[test]
 fn phones_register_refresh_and_leave() {
-    let mut farm = Farm::new(170).player("weight: 10", "answer", &[]).registrar(&users(1001, 20), "").start();
+    let mut farm =
+        Farm::new(170).player("weight: 10", "answer", &[]).with(CROWD).registrar(&users(1001, 20), "").start();
     let at = farm.phone_at(5060);
     let phones = |scenario| Load::of_phones(scenario, &users(1001, 20)).from(&at);
     farm.carries(&phones("register"));
@@ -146,7 +150,7 @@ fn registered(farm: &Farm) -> BTreeSet<String> {
 
 #[test]
 fn an_edge_that_is_killed_while_phones_register_knows_every_phone_that_was_told_so() {
-    let mut farm = Farm::new(173).node("weight: 10").registrar(&users(1000, 205), "").with_asterisk();
+    let mut farm = Farm::new(173).node("weight: 10").with(CROWD).registrar(&users(1000, 205), "").with_asterisk();
     farm.phones(5060, &users(1000, 5), "answer", &[]);
     let load = Load::of_phones("register", &users(1005, 200)).from(&farm.phone_at(5070));
     let mut phones = farm.load(&load);
@@ -170,7 +174,8 @@ fn an_edge_that_is_killed_while_phones_register_knows_every_phone_that_was_told_
 
 #[test]
 fn whoever_does_not_prove_whose_phone_he_has_registers_nothing() {
-    let mut farm = Farm::new(174).player("weight: 10", "answer", &[]).registrar(&users(1001, 2), "").start();
+    let mut farm =
+        Farm::new(174).player("weight: 10", "answer", &[]).with(CROWD).registrar(&users(1001, 2), "").start();
     let at = farm.phone_at(5060);
     farm.carries(&Load::of_phones("wrong-password", &users(1001, 2)).password("guess").from(&at));
     farm.carries(&Load::of_phones("wrong-password", &users(6661, 2)).from(&at));
@@ -280,7 +285,7 @@ fn a_registration_is_proven_by_any_digest_that_is_offered_and_ends_when_its_time
 #[test]
 fn calls_go_on_while_hundreds_of_phones_register_each_second() {
     let farm = Farm::new(176).player("weight: 10", "answer", &[]).player("weight: 10", "answer", &[]);
-    let mut farm = farm.registrar(&users(2000, 1_500), "").start();
+    let mut farm = farm.with(CROWD).registrar(&users(2000, 1_500), "").start();
     // Two REGISTERs each: 300 a second, for ten seconds.
     let load = Load::of_phones("register", &users(2000, 1_500)).calls(1_500, 150).from(&farm.phone_at(5060));
     let mut phones = farm.load(&load);
