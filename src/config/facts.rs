@@ -104,7 +104,7 @@ fn registrar(config: &Config) -> Vec<Fact> {
     let registrar = config.registrar.as_ref();
     let auth = registrar.and_then(|registrar| registrar.auth.as_ref());
     let word = match (registrar, auth) {
-        (None, _) => "off",
+        (None, _) => NONE,
         (Some(_), None) => "none",
         (Some(_), Some(_)) => "digest",
     };
@@ -210,10 +210,13 @@ pub fn route(route: &RouteConfig) -> String {
     }
 }
 
-/// A hash over all facts.
+/// A hash over all facts. What is not set does not count, so that a release that knows more changes nothing.
 pub fn generation(config: &Config) -> Generation {
-    let mut facts: Vec<(String, String)> =
-        settings(config).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut facts: Vec<(String, String)> = settings(config)
+        .into_iter()
+        .filter(|(_, value)| value != NONE)
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
     let mut note = |prefix: String, list: Vec<Fact>| {
         facts.extend(list.into_iter().map(|(key, value)| (format!("{prefix}/{key}"), value)));
     };

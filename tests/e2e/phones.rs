@@ -349,3 +349,28 @@ fn a_phone_that_people_use_registers_takes_a_call_and_leaves() {
     phone.wait(secs(10));
     farm.ends_well();
 }
+
+#[test]
+fn a_phone_behind_nat_is_kept_reachable_and_is_gone_when_it_does_not_answer_any_more() {
+    let lines = "  keep_alive: 300ms\n";
+    let mut farm = Farm::new(184).player("weight: 10", "answer", &[]).registrar(&users(1001, 2), lines).start();
+    let mut phone = Phone::on_udp("1001", &farm.phone_at(5060), &farm.edge_at());
+    assert_eq!(phone.registers("Contact: <sip:1001@10.9.8.7:5060>\r\nExpires: 600\r\n").code(), 200);
+    let mut open = Phone::on_udp("1002", &farm.phone_at(5061), &farm.edge_at());
+    let own = open.binding(600);
+    assert_eq!(open.registers(&own).code(), 200);
+    for _ in 0..5 {
+        let question = phone.receive().expect("an OPTIONS");
+        assert_eq!(question.first_line(), "OPTIONS sip:1001@10.9.8.7:5060 SIP/2.0");
+        phone.send(&question.reply("200 OK", ""));
+    }
+    assert_eq!(farm.edge().contacts_of("1001"), ["sip:1001@10.9.8.7:5060"]);
+    until("a phone that says nothing is gone", secs(10), || farm.edge().contacts_of("1001").is_empty());
+    assert_eq!(farm.edge().metric("cordboard_bindings_ended_total", &["unreachable"]), 1.0);
+    assert_eq!(farm.edge().contacts_of("1002").len(), 1, "one that says where it is is not asked");
+    // It is gone for good, also after a restart.
+    farm.edge_mut().process.end("KILL", secs(5));
+    farm.start_edge();
+    assert!(farm.edge().contacts_of("1001").is_empty());
+    farm.ends_well();
+}
