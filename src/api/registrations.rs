@@ -33,6 +33,14 @@ pub async fn one(State(viewer): State<Viewer>, Path(aor): Path<String>) -> Resul
     viewer.location(&aor).map(Json).ok_or_else(|| unknown(&aor))
 }
 
+/// The same for a dialplan: his state, a comma, and what to dial; nothing behind the comma while he is registered nowhere.
+/// `CUT(answer,\,,2)` takes it apart.
+pub async fn dial(State(viewer): State<Viewer>, Path(aor): Path<String>) -> Result<String, Refusal> {
+    let agent = viewer.location(&aor).ok_or_else(|| unknown(&aor))?;
+    let dial = if agent.contacts.is_empty() { String::new() } else { format!("PJSIP/{}@edge", agent.user) };
+    Ok(format!("{},{dial}", agent.state))
+}
+
 /// What is wanted of an agent.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

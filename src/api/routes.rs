@@ -62,6 +62,9 @@ pub fn all() -> Vec<Route> {
         route("get", "/api/v1/location/{aor}", "Where one user's phones are.", Some("AgentView"), || {
             get(registrations::one)
         }),
+        route("get", "/api/v1/location/{aor}/dial", "For CURL() in a dialplan: `state,what to dial`.", None, || {
+            get(registrations::dial)
+        }),
         route("get", "/api/v1/config", "The configuration that serves.", Some("ConfigView"), || get(config::show)),
         route("post", "/api/v1/config/reload", "Loads the file again.", Some("ReloadView"), || post(config::reload)),
         route("post", "/api/v1/config/diff", "What another file would change.", Some("DiffView"), || {

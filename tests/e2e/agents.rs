@@ -16,6 +16,13 @@ fn farm(net: u8, users: &[&str], agents: &str) -> Farm {
     farm.registrar(&users, "").with(&format!("agents: {agents}")).with_asterisk()
 }
 
+/// What a node's dialplan gets for an expression.
+fn evaluated(farm: &Farm, node: &str, expression: &str) -> String {
+    let text = farm.lab().does(&["cli", node, "dialplan", "eval", "function", expression]);
+    let result = text.lines().find_map(|line| line.strip_prefix("Result: ")).unwrap_or_default();
+    result.trim().to_owned()
+}
+
 /// What the queue of a node says of a member.
 fn queue_says(farm: &Farm, node: &str, user: &str) -> String {
     let text = farm.lab().does(&["cli", node, "queue", "show", "q700"]);
@@ -46,7 +53,8 @@ fn rings(farm: &Farm) -> u64 {
 fn two_queues_that_want_one_agent_at_the_same_moment_ring_him_once() {
     let mut farm = farm(180, &[AGENT], "{ publish: true, wrapup: 1s }");
     farm.phones(5060, &[AGENT.to_owned()], "answer-slow", &["-d", "300"]);
-    for repetition in 1..=8 {
+    let repetitions = std::env::var("CORDBOARD_E2E_REPETITIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(8);
+    for repetition in 1..=repetitions {
         until_queues_say(&farm, "Not in use");
         // Both callers hold until both hang up, one on each node; the second one waits in its queue.
         let mut callers = farm.load(&Load::of("call").called("700").calls(2, 1_000).hold(Duration::from_millis(1_500)));
@@ -55,7 +63,8 @@ fn two_queues_that_want_one_agent_at_the_same_moment_ring_him_once() {
         callers.succeeds();
     }
     let per_node = |node| farm.edge().metric("cordboard_node_calls_total", &[&format!("\"{node}\"")]);
-    assert_eq!((per_node("ast-1"), per_node("ast-2")), (8.0, 8.0), "one caller on each node");
+    let each = repetitions as f64;
+    assert_eq!((per_node("ast-1"), per_node("ast-2")), (each, each), "one caller on each node");
     farm.ends_well();
 }
 
@@ -122,5 +131,23 @@ fn a_queues_call_is_wrapped_up_and_a_phone_that_leaves_is_unavailable() {
     until_queues_say(&farm, "Not in use");
     assert_eq!(phone.registers("Contact: *\r\nExpires: 0\r\n").code(), 200);
     until_queues_say(&farm, "Unavailable");
+    farm.ends_well();
+}
+
+#[test]
+fn a_dialplan_asks_by_http_who_is_free_and_an_edge_that_is_away_keeps_nobody_waiting() {
+    let mut farm = farm(185, &[AGENT, "1002"], "{ publish: true }");
+    for module in ["res_curl.so", "func_curl.so"] {
+        farm.lab().does(&["cli", "ast-1", "module", "load", module]);
+    }
+    farm.phones(5060, &[AGENT.to_owned()], "answer", &[]);
+    let lookup = |user: &str| format!("CURL(http://{}:8080/api/v1/location/{user}/dial)", farm.ip(10));
+    assert_eq!(evaluated(&farm, "ast-1", &lookup(AGENT)), "ready,PJSIP/1001@edge");
+    assert_eq!(evaluated(&farm, "ast-1", &lookup("1002")), "unavailable,");
+    let (asked, began) = (lookup(AGENT), std::time::Instant::now());
+    farm.edge_mut().process.end("KILL", secs(5));
+    assert_eq!(evaluated(&farm, "ast-1", &asked), "");
+    assert!(began.elapsed() < secs(3));
+    farm.start_edge();
     farm.ends_well();
 }
