@@ -3,6 +3,7 @@
 //! [`server`] takes connections and checks the token; [`routes`] is the one list of what is served, from which
 //! [`openapi`] makes the description; the handlers are in [`status`], [`nodes`], [`calls`] and [`config`].
 
+pub mod agi;
 pub mod calls;
 pub mod config;
 pub mod nodes;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::api::agi::AgiServer;
 use crate::api::server::ApiServer;
 use crate::config::SystemEnvironment;
 use crate::config::checked::LogFormat;
@@ -38,6 +39,11 @@ async fn serve(start: Start) -> CommandResult {
         let token = api.token.as_ref().map(|token| token.reveal().to_owned());
         let server = ApiServer::bind(api.listen, token, edge.viewer()).await.map_err(no_start)?;
         tracing::info!("API at http://{}", api.listen);
+        tokio::spawn(server.serve());
+    }
+    if let Some(listen) = config.registrar.as_ref().and_then(|registrar| registrar.agi) {
+        let server = AgiServer::bind(listen, edge.viewer()).await.map_err(no_start)?;
+        tracing::info!("FastAGI at agi://{listen}");
         tokio::spawn(server.serve());
     }
     let signals = || signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));

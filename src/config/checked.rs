@@ -354,6 +354,8 @@ pub struct RegistrarConfig {
     pub not_registered: u16,
     /// How agents are treated.
     pub agents: AgentPolicy,
+    /// Where nodes ask by FastAGI, if they may.
+    pub agi: Option<SocketAddr>,
 }
 
 /// What users prove themselves by.

@@ -46,7 +46,7 @@ impl fmt::Display for Change {
 
 /// Settings that an edge reads only when it starts: its files are open, its tables made and its threads run. The secret
 /// is among them since with another one no call that is up would be known by its route tokens.
-const AFTER_RESTART: [&str; 10] = [
+const AFTER_RESTART: [&str; 11] = [
     "edge.state_dir",
     "edge.secret",
     "edge.workers",
@@ -54,6 +54,7 @@ const AFTER_RESTART: [&str; 10] = [
     "limits.bindings",
     "limits.calls",
     "limits.explain",
+    "agents.agi",
     "api.listen",
     "api.token",
     "log.format",

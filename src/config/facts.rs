@@ -120,6 +120,7 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("registrar.max_expires", span(|terms| terms.expires_max)),
         ("registrar.max_contacts", or_none(terms.map(|terms| terms.contacts_max))),
         ("registrar.keep_alive", or_none(registrar.map(|registrar| show_time(registrar.keep_alive)))),
+        ("agents.agi", or_none(registrar.and_then(|registrar| registrar.agi))),
         ("agents.gate", or_none(registrar.map(|registrar| registrar.agents.gate.as_str()))),
         ("agents.wrapup", or_none(registrar.map(|registrar| show_time(registrar.agents.wrapup)))),
         ("agents.publish", or_none(registrar.map(|registrar| registrar.agents.publish))),

@@ -345,6 +345,8 @@ pub struct RawAgents {
     pub gate: Option<RawGate>,
     /// How long an agent is left alone after a call from a queue, 0s to 1h. Default: 0s.
     pub wrapup: Option<Given<Time<0, HOUR>>>,
+    /// Address and port for FastAGI questions of nodes, such as 192.0.2.1:4573. Default: none.
+    pub agi: Option<Given<ApiAddress>>,
     /// Whether every change of an agent's state is told to the queues of all nodes. Default: false.
     pub publish: Option<bool>,
 }

@@ -44,6 +44,7 @@ impl Check<'_> {
             terms: self.terms(registrar),
             not_registered: registrar.not_registered.map_or(NOT_REGISTERED, |code| code.0.0),
             agents: agents(raw.agents.as_ref()),
+            agi: raw.agents.as_ref().and_then(|agents| agents.agi).map(|address| address.0.0),
         })
     }
 
