@@ -11,6 +11,7 @@ use crate::api::server::ApiServer;
 use crate::config::SystemEnvironment;
 use crate::config::checked::LogFormat;
 use crate::edge::start::{Edge, Start, StartError};
+use crate::store::StoreError;
 use crate::telemetry::{self, Lines};
 
 use super::exit::{CommandResult, Exit, Failure};
@@ -76,6 +77,9 @@ async fn serve(start: Start) -> CommandResult {
 fn with_hint(error: &StartError) -> Failure {
     let failure = Failure::new(Exit::NoStart, error.to_string());
     match error {
+        StartError::Store(StoreError::InUse(_)) => {
+            failure.hint("end that one first, or give this edge another edge.state_dir")
+        }
         StartError::Store(_) => failure.hint("edge.state_dir must be a folder that this user can write"),
         StartError::Listen(_) => failure.hint("see `listen` in the configuration"),
         StartError::Resolve(_) => failure.hint("see `dns` in the configuration, and /etc/resolv.conf"),

@@ -28,7 +28,9 @@ impl FromText for Codes {
         match range.filter(|range| !range.is_empty()) {
             None => Err(refuse()),
             Some(range) if range.contains(&200) => {
-                Err(refuse().with_hint(Some("a node that answers 200 is alive, whatever else holds".to_owned())))
+                let hint = "a node that answers 200 is alive, whatever else holds".to_owned();
+                Err(Complaint::new(format!("{} must not include 200", super::words::quoted(text)))
+                    .with_hint(Some(hint)))
             }
             Some(range) => Ok(Codes(range)),
         }

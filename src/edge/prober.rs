@@ -197,6 +197,7 @@ impl Prober {
     }
 
     fn hear(&mut self, news: HealthNews) {
+        let news = HealthNews { signal: self.unmasked(news.signal), ..news };
         let mut change = None;
         {
             let mut book = self.book.lock();
@@ -209,6 +210,19 @@ impl Prober {
             }
         }
         self.follow(news.node, change);
+    }
+
+    /// Numbers of probes begin anew with each run, and branches are made from them; a node takes a branch that it saw within half a
+    /// minute, from an edge that ended since, for a repetition. So they leave under a mask that is the run's own.
+    fn mask(&self) -> u32 {
+        self.run as u32
+    }
+
+    fn unmasked(&self, signal: Signal) -> Signal {
+        match signal {
+            Signal::ProbeAnswered { probe, code } => Signal::ProbeAnswered { probe: probe ^ self.mask(), code },
+            other => other,
+        }
     }
 
     fn count(&self, news: HealthNews, watched: &Watched, before: Option<Moment>) {
@@ -310,7 +324,7 @@ impl Prober {
         let Some(listener) = farm.listener_for(target, wanted) else { return };
         let sent_by = String::from_utf8_lossy(&listener.sent_by);
         let mut via = listener.via.to_vec();
-        ProbeBranch { node: node.0, probe }.write(&farm.keys, &mut via);
+        ProbeBranch { node: node.0, probe: probe ^ self.mask() }.write(&farm.keys, &mut via);
         via.extend_from_slice(b";rport");
         let transport = if target.protocol == Protocol::Tcp { ";transport=tcp" } else { "" };
         let bytes = options(Probe {

@@ -35,7 +35,7 @@ fn queue_says(farm: &Farm, node: &str, user: &str) -> String {
 
 fn until_queues_say(farm: &Farm, state: &str) {
     for node in ["ast-1", "ast-2"] {
-        until(&format!("the queue of {node} says {state}"), secs(5), || queue_says(farm, node, AGENT) == state);
+        until(&format!("the queue of {node} says {state}"), secs(10), || queue_says(farm, node, AGENT) == state);
     }
 }
 
@@ -73,11 +73,11 @@ fn the_caller_who_waits_is_served_when_the_agent_is_free_again() {
     let mut farm = farm(181, &[AGENT], "{ publish: true }");
     farm.phones(5060, &[AGENT.to_owned()], "answer", &[]);
     until_queues_say(&farm, "Not in use");
-    let mut first = farm.load(&Load::of("call").called("700").hold(secs(2)));
+    let mut first = farm.load(&Load::of("call").called("700").hold(secs(6)));
     until_queues_say(&farm, "In use");
-    let mut second = farm.load(&Load::of("call").called("700").hold(secs(6)));
+    let mut second = farm.load(&Load::of("call").called("700").hold(secs(14)));
     first.succeeds();
-    until("the second caller has the agent", secs(3), || rings(&farm) == 2);
+    until("the second caller has the agent", secs(5), || rings(&farm) == 2);
     second.succeeds();
     assert_eq!(rings(&farm), 2);
     farm.ends_well();
@@ -87,9 +87,9 @@ fn the_caller_who_waits_is_served_when_the_agent_is_free_again() {
 fn every_queue_tells_what_an_agent_is_doing_also_after_a_node_or_the_edge_was_killed() {
     let mut farm = farm(182, &[AGENT, "1002"], "{ publish: true, wrapup: 2s }");
     until_queues_say(&farm, "Unavailable");
-    farm.phones(5060, &[AGENT.to_owned()], "answer-slow", &["-d", "1500"]);
+    farm.phones(5060, &[AGENT.to_owned()], "answer-slow", &["-d", "5000"]);
     until_queues_say(&farm, "Not in use");
-    let mut caller = farm.load(&Load::of("call").called("700").hold(secs(5)));
+    let mut caller = farm.load(&Load::of("call").called("700").hold(secs(14)));
     until_queues_say(&farm, "Ringing");
     agent_says(&farm, "ringing");
     until_queues_say(&farm, "In use");
@@ -117,7 +117,7 @@ fn every_queue_tells_what_an_agent_is_doing_also_after_a_node_or_the_edge_was_ki
 
 #[test]
 fn a_queues_call_is_wrapped_up_and_a_phone_that_leaves_is_unavailable() {
-    let mut farm = farm(183, &[AGENT], "{ publish: true, wrapup: 2s }");
+    let mut farm = farm(183, &[AGENT], "{ publish: true, wrapup: 6s }");
     let mut phone = Phone::on_udp(AGENT, &farm.phone_at(5060), &farm.edge_at());
     let lines = phone.binding(600);
     assert_eq!(phone.registers(&lines).code(), 200);
