@@ -79,8 +79,6 @@ pub struct Agent {
     /// The state that was reported last, and since when.
     pub(super) reported: State,
     pub(super) since: Moment,
-    /// When he became free last: who has waited longest is asked first.
-    pub(super) free_since: Moment,
 }
 
 impl Agent {

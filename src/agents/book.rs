@@ -26,12 +26,8 @@ pub struct Book {
 pub struct Change {
     /// Who.
     pub aor: Aor,
-    /// Before.
-    pub from: State,
     /// Now.
     pub to: State,
-    /// For how long he was in the other one.
-    pub after: Duration,
 }
 
 /// A call that wants an agent.
@@ -165,14 +161,10 @@ impl Book {
 
     fn report(&mut self, aor: &Aor, now: Moment) {
         let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
-        let (from, to) = (agent.reported, agent.state(now));
-        if from != to {
-            let after = now.since(agent.since);
+        let to = agent.state(now);
+        if agent.reported != to {
             (agent.reported, agent.since) = (to, now);
-            if to == State::Ready {
-                agent.free_since = now;
-            }
-            self.changes.push(Change { aor: aor.clone(), from, to, after });
+            self.changes.push(Change { aor: aor.clone(), to });
         }
         if agent.is_blank() {
             self.agents.remove(aor.as_bytes());

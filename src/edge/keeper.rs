@@ -173,12 +173,9 @@ fn is_behind_nat(binding: &Binding) -> bool {
 fn question(farm: &Farm, run: u64, number: u32, way: Way, contact: &[u8]) -> Option<Vec<u8>> {
     let listener = farm.listener_for(way.target(), way.listener())?;
     let sent_by = String::from_utf8_lossy(&listener.sent_by);
-    let mut via = listener.via.to_vec();
-    ProbeBranch { node: KEEPER.0, probe: number }.write(&farm.keys, &mut via);
-    via.extend_from_slice(b";rport");
     Some(options(Probe {
         uri: std::str::from_utf8(contact).ok()?,
-        via: &String::from_utf8_lossy(&via),
+        via: &ProbeBranch { node: KEEPER.0, probe: number }.via(&farm.keys, listener),
         from: &format!("<sip:{}@{sent_by}>;tag=k{:x}", farm.edge, run ^ u64::from(number)),
         call_id: &format!("keep-{run:x}-{number}@{sent_by}"),
         cseq: 1,

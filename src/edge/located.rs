@@ -1,7 +1,5 @@
 //! What can be seen of registrations from outside.
 
-use std::collections::BTreeSet;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +8,7 @@ use crate::moment::Moment;
 use crate::registrar::{Aor, Binding};
 use crate::store::StoreError;
 
-use super::view::Viewer;
+use super::view::{Viewer, shown};
 
 /// A user and his phones.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -73,11 +71,8 @@ impl Viewer {
     /// All users, and what they are doing, by name; at most `limit`.
     pub fn agents(&self, limit: usize) -> Vec<AgentView> {
         let (now, farm) = (self.engine.clock.now(), self.engine.farm.load());
-        let authority = farm.registrar.iter().filter_map(|service| service.authority.as_ref());
-        let mut all: BTreeSet<Aor> = authority.flat_map(|authority| authority.users.names()).cloned().collect();
-        self.engine.registrations.with_book(|book| all.extend(book.iter().map(|(aor, _)| aor.clone())));
         let view = |aor: &Aor| self.agent_view(aor, &self.engine.registrations.of(aor), now);
-        all.iter().take(limit).map(view).collect()
+        self.engine.registrations.everybody(&farm).iter().take(limit).map(view).collect()
     }
 
     /// Notes what an agent or a supervisor says; on disk when this returns. `None` for somebody who is no user.
@@ -120,13 +115,5 @@ fn contact_view(binding: &Binding, now: Moment) -> ContactView {
         expires_secs: binding.expires.since(now).as_secs(),
         registered_secs_ago: now.since(binding.updated).as_secs(),
         instance: binding.instance.as_deref().map(shown),
-    }
-}
-
-/// Text of the network's, with what is not printable escaped.
-fn shown(octets: &[u8]) -> String {
-    match std::str::from_utf8(octets) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => octets.escape_ascii().to_string(),
     }
 }

@@ -323,13 +323,10 @@ impl Prober {
         let wanted = farm.node(node).map_or_else(Default::default, |node| node.listener);
         let Some(listener) = farm.listener_for(target, wanted) else { return };
         let sent_by = String::from_utf8_lossy(&listener.sent_by);
-        let mut via = listener.via.to_vec();
-        ProbeBranch { node: node.0, probe: probe ^ self.mask() }.write(&farm.keys, &mut via);
-        via.extend_from_slice(b";rport");
         let transport = if target.protocol == Protocol::Tcp { ";transport=tcp" } else { "" };
         let bytes = options(Probe {
             uri: &format!("sip:{}{transport}", target.address),
-            via: &String::from_utf8_lossy(&via),
+            via: &ProbeBranch { node: node.0, probe: probe ^ self.mask() }.via(&farm.keys, listener),
             from: &format!("<sip:{}@{sent_by}>;tag=p{:x}", farm.edge, self.run ^ u64::from(probe)),
             call_id: &format!("probe-{:x}-{}-{probe}@{sent_by}", self.run, node.0),
             cseq: 1,

@@ -129,7 +129,7 @@ impl Publisher {
                 node.on_the_way.clear();
             } else if is_back || now.since(node.told_all) >= RESYNC {
                 node.told_all = now;
-                node.owed.extend(everybody(&self.engine, farm));
+                node.owed.extend(self.engine.registrations.everybody(farm));
             }
         }
     }
@@ -141,7 +141,7 @@ impl Publisher {
             Told::Asked(id) => {
                 if let Some(node) = self.nodes.get_mut(&id) {
                     (node.told_all, node.left_alone_until) = (now, Moment::ZERO);
-                    node.owed.extend(everybody(&self.engine, farm));
+                    node.owed.extend(self.engine.registrations.everybody(farm));
                     tracing::info!(node = &*name(id), "node {} asks for the states of all agents", name(id));
                 }
             }
@@ -227,14 +227,6 @@ impl Listener {
     }
 }
 
-/// All users, registered or not, whose names can be a device's.
-fn everybody(engine: &Engine, farm: &Farm) -> Vec<Aor> {
-    let users = farm.registrar.iter().filter_map(|service| service.authority.as_ref());
-    let mut all: BTreeSet<Aor> = users.flat_map(|authority| authority.users.names()).cloned().collect();
-    engine.registrations.with_book(|book| all.extend(book.iter().map(|(aor, _)| aor.clone())));
-    all.into_iter().collect()
-}
-
 /// The word that Asterisk knows. Wrapping up is `BUSY`, so that `queue show` tells it from talking.
 fn device_state(state: State) -> &'static str {
     match state {
@@ -255,9 +247,6 @@ fn written(farm: &Farm, run: u64, id: NodeId, way: Way, cseq: u32, aor: &Aor, st
     let target = way.target();
     let listener = farm.listener_for(target, way.listener())?;
     let sent_by = String::from_utf8_lossy(&listener.sent_by);
-    let mut via = listener.via.to_vec();
-    ProbeBranch { node: id.0, probe: cseq }.write(&farm.keys, &mut via);
-    via.extend_from_slice(b";rport");
     let body = serde_json::json!({
         "type": "devicestate",
         "device": format!("Custom:{user}"),
@@ -267,7 +256,7 @@ fn written(farm: &Farm, run: u64, id: NodeId, way: Way, cseq: u32, aor: &Aor, st
     });
     Some(publish(Publication {
         uri: &format!("sip:devstate@{}", target.address),
-        via: &String::from_utf8_lossy(&via),
+        via: &ProbeBranch { node: id.0, probe: cseq }.via(&farm.keys, listener),
         from: &format!("<sip:{}@{sent_by}>;tag=s{run:x}", farm.edge),
         call_id: &format!("states-{run:x}-{}@{sent_by}", id.0),
         cseq,

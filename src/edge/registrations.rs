@@ -3,7 +3,7 @@
 //! Answers to REGISTER wait here for the thread that writes: it takes all that wait, commits them in one go, and sends
 //! their answers. While the disk is busy the next lot gathers, so the more come, the fewer commits each of them costs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,7 @@ use crate::agents::Book;
 use crate::agents::book::Offer;
 use crate::calls::lease::Way;
 use crate::calls::{CallKey, NodeId};
+use crate::dispatch::Farm;
 use crate::moment::Moment;
 use crate::proxy::contract::Registry;
 use crate::registrar::auth::Use;
@@ -133,9 +134,17 @@ impl Registrations {
         let bindings: Vec<Binding> =
             saved.into_iter().map(|one| restored(one, clocks)).filter(|binding| binding.expires > now).collect();
         let is_alive = !bindings.is_empty();
-        self.with_book(|book| book.set_registered(aor, is_alive, now));
+        self.set_registered(aor, is_alive, now);
         self.table(aor).lock().put(aor, bindings);
         is_alive
+    }
+
+    /// All users, registered or not, and whoever else something is known of; by name.
+    pub fn everybody(&self, farm: &Farm) -> BTreeSet<Aor> {
+        let authority = farm.registrar.iter().filter_map(|service| service.authority.as_ref());
+        let mut all: BTreeSet<Aor> = authority.flat_map(|authority| authority.users.names()).cloned().collect();
+        self.with_book(|book| all.extend(book.iter().map(|(aor, _)| aor.clone())));
+        all
     }
 
     /// Acts on the agents' book.
@@ -182,7 +191,7 @@ impl Registrations {
             let ended = table.retain(aor, |binding| *binding.contact != *contact) > 0;
             (ended, !table.find(aor.as_bytes()).is_empty())
         };
-        self.with_book(|book| book.set_registered(aor, is_registered, now));
+        self.set_registered(aor, is_registered, now);
         ended
     }
 
@@ -208,7 +217,7 @@ impl Registrations {
             table.lock().expire(now, ENDS_MAX, |aor, _| over.push(aor.clone()));
             for aor in over {
                 let is_registered = !table.lock().find(aor.as_bytes()).is_empty();
-                self.with_book(|book| book.set_registered(&aor, is_registered, now));
+                self.set_registered(&aor, is_registered, now);
                 ended(&aor);
             }
         }

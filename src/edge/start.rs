@@ -90,7 +90,7 @@ impl Edge {
         let streams = Streams::new(Handle::current(), stream_limits(&config));
         let parts = Parts {
             clock,
-            farm: first_farm(&config, &keys, &saved, &mut names),
+            farm: first_farm(&config, &keys, &saved.leases, &mut names),
             board: Board::new(rand::rng().random()),
             store,
             streams: streams.clone(),
@@ -187,9 +187,9 @@ fn farm_secret(config: &Config) -> Result<Vec<u8>, StoreError> {
 
 /// The farm before the first configuration is taken up. It knows the nodes that saved calls are on, so that they have
 /// names even when they are no longer configured.
-fn first_farm(config: &Config, keys: &Keys, saved: &Saved, names: &mut Names) -> Farm {
+pub fn first_farm(config: &Config, keys: &Keys, leases: &[(u128, Vec<u8>)], names: &mut Names) -> Farm {
     let mut nodes: Vec<Option<Arc<Node>>> = Vec::new();
-    for lease in saved.leases.iter().filter_map(|(_, octets)| SavedLease::read(octets)) {
+    for lease in leases.iter().filter_map(|(_, octets)| SavedLease::read(octets)) {
         let id = names.node(lease.node);
         let at = id.0 as usize;
         if nodes.len() <= at {

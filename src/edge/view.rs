@@ -622,7 +622,7 @@ fn pool_name(farm: &Farm, id: PoolId) -> String {
 }
 
 /// Octets from the wire as text that is safe to show.
-fn shown(octets: &[u8]) -> String {
+pub(super) fn shown(octets: &[u8]) -> String {
     match std::str::from_utf8(octets) {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
         _ => octets.escape_ascii().to_string(),

@@ -5,6 +5,7 @@
 //! the farm, and a response whose branch the farm did not make is recognised. The *turn* is a keyed hash of what decides
 //! the route; a request that comes back with the same turn is going round in a loop.
 
+use crate::dispatch::farm::Listener;
 use crate::keys::{Keys, read_base32, write_base32};
 use crate::sip::HeaderName;
 use crate::sip::Request;
@@ -109,6 +110,14 @@ impl ProbeBranch {
         write_base32(out, u64::from(self.node), NUMBER_DIGITS);
         write_base32(out, u64::from(self.probe), NUMBER_DIGITS);
         write_base32(out, self.proof(keys), PROOF_DIGITS);
+    }
+
+    /// The Via value of a request of the edge's own that leaves by this listener.
+    pub fn via(self, keys: &Keys, listener: &Listener) -> String {
+        let mut via = listener.via.to_vec();
+        self.write(keys, &mut via);
+        via.extend_from_slice(b";rport");
+        String::from_utf8_lossy(&via).into_owned()
     }
 
     /// Reads it, if the farm made it.

@@ -5,6 +5,7 @@ use crate::registrar::register::{Arrival, plan, write_answer};
 use crate::registrar::{Aor, Doubt, Service};
 use crate::sip::edit::number;
 use crate::sip::message::Message;
+use crate::sip::uri::Uri;
 use crate::sip::{HeaderName, Method, Request, status};
 use crate::transport::flow::Flow;
 
@@ -46,23 +47,24 @@ impl<W: World> Core<'_, W> {
         }
         let user = self.user(request, HeaderName::Authorization, service, registry);
         match user.map_err(RejectReason::RegisterUnproven)? {
-            user if user == aor => Ok(aor),
+            (_, false) => Err(RejectReason::RegisterUnproven(Doubt::Stale)),
+            (user, true) if user == aor => Ok(aor),
             _ => Err(RejectReason::ThirdParty),
         }
     }
 
-    /// Who proves himself by a request.
+    /// Who proves himself by a request, and whether his proof is used for the first time.
     fn user(
         &self,
         request: Request<'_>,
         header: HeaderName,
         service: &Service,
         registry: &dyn Registry,
-    ) -> Result<Aor, Doubt> {
+    ) -> Result<(Aor, bool), Doubt> {
         let authority = service.authority.as_ref().ok_or(Doubt::Unproven)?;
-        let (user, proof) =
-            authority.judge(request, header, &self.farm.keys, registry.unix_secs(), |uri| self.farm.is_own(uri))?;
-        if registry.is_first_use(proof) { Ok(user) } else { Err(Doubt::Stale) }
+        let is_own = |uri: &Uri<'_>| self.farm.is_own(uri);
+        let (user, proof) = authority.judge(request, header, &self.farm.keys, registry.unix_secs(), is_own)?;
+        Ok((user, registry.is_first_use(proof)))
     }
 
     fn bind(&mut self, inbound: Inbound<'_>, service: &Service, registry: &dyn Registry, aor: &Aor) {
@@ -146,8 +148,11 @@ impl<W: World> Core<'_, W> {
         let request = inbound.request;
         if service.authority.is_some() {
             // An INVITE is repeated as it is, and its proof with it: what counts is that the call is known by then.
-            let user = self.user_or_repetition(request, service, registry);
-            return user.map_err(RejectReason::RequestUnproven);
+            let (user, is_first) = self
+                .user(request, HeaderName::ProxyAuthorization, service, registry)
+                .map_err(RejectReason::RequestUnproven)?;
+            let is_good = is_first || self.is_repetition(request);
+            return if is_good { Ok(user) } else { Err(RejectReason::RequestUnproven(Doubt::Stale)) };
         }
         // Without proofs whoever is registered by this flow is believed.
         let from = request.from_uri().and_then(|uri| Aor::of(&uri)).ok_or(RejectReason::Stranger)?;
@@ -157,19 +162,6 @@ impl<W: World> Core<'_, W> {
             is_here = live.into_iter().any(|binding| binding.flow == inbound.flow);
         });
         if is_here { Ok(from) } else { Err(RejectReason::Stranger) }
-    }
-
-    fn user_or_repetition(
-        &self,
-        request: Request<'_>,
-        service: &Service,
-        registry: &dyn Registry,
-    ) -> Result<Aor, Doubt> {
-        let authority = service.authority.as_ref().ok_or(Doubt::Unproven)?;
-        let header = HeaderName::ProxyAuthorization;
-        let (user, proof) =
-            authority.judge(request, header, &self.farm.keys, registry.unix_secs(), |uri| self.farm.is_own(uri))?;
-        if registry.is_first_use(proof) || self.is_repetition(request) { Ok(user) } else { Err(Doubt::Stale) }
     }
 
     /// True when this very transaction is under way.

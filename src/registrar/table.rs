@@ -91,7 +91,7 @@ impl Table {
         self.held.iter().map(|(aor, bindings)| (aor, bindings.as_slice()))
     }
 
-    /// Takes away the bindings that came by a connection that is closed. They cannot be reached any more.
+    /// Takes away the bindings of an address of record that are not to be kept; returns how many those were.
     pub fn retain(&mut self, aor: &Aor, keep: impl Fn(&Binding) -> bool) -> usize {
         let left: Vec<Binding> = self.find(aor.as_bytes()).iter().filter(|b| keep(b)).cloned().collect();
         let gone = self.find(aor.as_bytes()).len() - left.len();

@@ -65,28 +65,23 @@ pub struct Publication<'a> {
 
 /// A PUBLISH request (RFC 3903 section 4).
 pub fn publish(publication: Publication<'_>) -> Vec<u8> {
-    use rsip::headers::{CSeq, CallId, ContentLength, ContentType, Event, Expires, From, MaxForwards, To, Via};
-    let cseq = rsip::typed::CSeq { seq: publication.cseq, method: rsip::Method::Publish };
-    let headers: Vec<rsip::Header> = vec![
-        Via::new(publication.via).into(),
-        MaxForwards::new("70").into(),
-        From::new(publication.from).into(),
-        To::new(format!("<{}>", publication.uri)).into(),
-        CallId::new(publication.call_id).into(),
-        CSeq::from(cseq).into(),
+    use rsip::headers::{ContentType, Event, Expires};
+    let to = format!("<{}>", publication.uri);
+    let draft = Draft {
+        method: rsip::Method::Publish,
+        uri: publication.uri.as_bytes(),
+        via: publication.via.as_bytes(),
+        from: publication.from.as_bytes(),
+        to: to.as_bytes(),
+        call_id: publication.call_id.as_bytes(),
+        cseq: publication.cseq,
+    };
+    let about = vec![
         Event::new(publication.event).into(),
         Expires::new(publication.expires_secs.to_string()).into(),
         ContentType::new(publication.content_type).into(),
-        ContentLength::new(publication.body.len().to_string()).into(),
     ];
-    let request = rsip::Request {
-        method: rsip::Method::Publish,
-        uri: uri(publication.uri.as_bytes()),
-        version: rsip::Version::V2,
-        headers: headers.into(),
-        body: Vec::new(),
-    };
-    [&octets(&request.to_string()), publication.body].concat()
+    print_with(draft, about, publication.body)
 }
 
 /// The CANCEL of an INVITE that the edge forwarded: the same Request-URI, From, To, Call-ID and CSeq number, and
@@ -147,17 +142,23 @@ fn from_message<'a>(
 }
 
 fn print(draft: Draft<'_>) -> Vec<u8> {
+    print_with(draft, Vec::new(), b"")
+}
+
+/// The same with more headers and a body.
+fn print_with(draft: Draft<'_>, more: Vec<rsip::Header>, body: &[u8]) -> Vec<u8> {
     use rsip::headers::{CSeq, CallId, ContentLength, From, MaxForwards, To, Via};
     let cseq = rsip::typed::CSeq { seq: draft.cseq, method: draft.method };
-    let headers: Vec<rsip::Header> = vec![
+    let mut headers: Vec<rsip::Header> = vec![
         Via::new(latin1(draft.via)).into(),
         MaxForwards::new("70").into(),
         From::new(latin1(&unfolded(draft.from))).into(),
         To::new(latin1(&unfolded(draft.to))).into(),
         CallId::new(latin1(draft.call_id)).into(),
         CSeq::from(cseq).into(),
-        ContentLength::new("0").into(),
     ];
+    headers.extend(more);
+    headers.push(ContentLength::new(body.len().to_string()).into());
     let request = rsip::Request {
         method: draft.method,
         uri: uri(draft.uri),
@@ -165,7 +166,7 @@ fn print(draft: Draft<'_>) -> Vec<u8> {
         headers: headers.into(),
         body: Vec::new(),
     };
-    octets(&request.to_string())
+    [&octets(&request.to_string()), body].concat()
 }
 
 /// rsip prints a URI's host as it is given when it is a domain, so the whole text goes there: its own URI type

@@ -11,7 +11,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, Key, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition, Value,
+};
 
 use super::contract::{LEASE_LEN_MAX, Saved, SavedAdmin, SavedLease, Store, StoreCounts, StoreError};
 use super::journal::{self, Journal};
@@ -121,53 +123,35 @@ impl Store for Embedded {
     }
 
     fn admin(&self, node: &str, admin: Option<&SavedAdmin>) -> Result<(), StoreError> {
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.shared.database.begin_write()?;
-            {
-                let mut table = transaction.open_table(ADMIN)?;
-                match admin.and_then(|admin| postcard::to_stdvec(admin).ok()) {
-                    Some(octets) => drop(table.insert(node, octets.as_slice())?),
-                    None => drop(table.remove(node)?),
-                }
+        commit(&self.shared.database, ADMIN, |table| {
+            match admin.and_then(|admin| postcard::to_stdvec(admin).ok()) {
+                Some(octets) => drop(table.insert(node, octets.as_slice())?),
+                None => drop(table.remove(node)?),
             }
-            transaction.commit()?;
             Ok(())
-        };
-        write().map_err(|error| StoreError::Write(error.to_string()))
+        })
     }
 
     fn bindings(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.shared.database.begin_write()?;
-            {
-                let mut table = transaction.open_table(BINDINGS)?;
-                for (aor, bindings) in batch {
-                    match bindings {
-                        Some(octets) => drop(table.insert(aor.as_slice(), octets.as_slice())?),
-                        None => drop(table.remove(aor.as_slice())?),
-                    }
+        commit(&self.shared.database, BINDINGS, |table| {
+            for (aor, bindings) in batch {
+                match bindings {
+                    Some(octets) => drop(table.insert(aor.as_slice(), octets.as_slice())?),
+                    None => drop(table.remove(aor.as_slice())?),
                 }
             }
-            transaction.commit()?;
             Ok(())
-        };
-        write().map_err(|error| StoreError::Write(error.to_string()))
+        })
     }
 
     fn not_ready(&self, user: &[u8], reason: Option<&str>) -> Result<(), StoreError> {
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.shared.database.begin_write()?;
-            {
-                let mut table = transaction.open_table(NOT_READY)?;
-                match reason {
-                    Some(reason) => drop(table.insert(user, reason)?),
-                    None => drop(table.remove(user)?),
-                }
+        commit(&self.shared.database, NOT_READY, |table| {
+            match reason {
+                Some(reason) => drop(table.insert(user, reason)?),
+                None => drop(table.remove(user)?),
             }
-            transaction.commit()?;
             Ok(())
-        };
-        write().map_err(|error| StoreError::Write(error.to_string()))
+        })
     }
 
     fn flush(&self) -> Result<(), StoreError> {
@@ -236,21 +220,15 @@ impl Changes {
         if self.0.is_empty() {
             return Ok(());
         }
-        let write = || -> Result<(), redb::Error> {
-            let transaction = database.begin_write()?;
-            {
-                let mut table = transaction.open_table(LEASES)?;
-                for (key, lease) in &self.0 {
-                    match lease {
-                        Some(octets) => drop(table.insert(key, octets.as_slice())?),
-                        None => drop(table.remove(key)?),
-                    }
+        commit(database, LEASES, |table| {
+            for (key, lease) in &self.0 {
+                match lease {
+                    Some(octets) => drop(table.insert(key, octets.as_slice())?),
+                    None => drop(table.remove(key)?),
                 }
             }
-            transaction.commit()?;
             Ok(())
-        };
-        write().map_err(|error| StoreError::Write(error.to_string()))
+        })
     }
 
     fn apply_to(self, leases: &mut Vec<(u128, Vec<u8>)>) {
@@ -263,6 +241,21 @@ impl Changes {
         }
         leases.extend(merged);
     }
+}
+
+/// Changes one table in a transaction of its own; what is changed is on disk when this returns.
+fn commit<K: Key + 'static, V: Value + 'static>(
+    database: &Database,
+    definition: TableDefinition<K, V>,
+    change: impl FnOnce(&mut Table<'_, K, V>) -> Result<(), StorageError>,
+) -> Result<(), StoreError> {
+    let write = || -> Result<(), redb::Error> {
+        let transaction = database.begin_write()?;
+        change(&mut transaction.open_table(definition)?)?;
+        transaction.commit()?;
+        Ok(())
+    };
+    write().map_err(|error| StoreError::Write(error.to_string()))
 }
 
 /// Opens the database and reads it; `None` when it is damaged.

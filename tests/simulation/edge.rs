@@ -14,13 +14,12 @@ use cordboard::calls::{CallKey, NodeId, PoolId, Seat, Shard};
 use cordboard::config::build::{Built, Inputs, Names, build};
 use cordboard::config::{self, Config};
 use cordboard::dispatch::board::{Assessment, NodeView};
-use cordboard::dispatch::farm::{CallPolicy, Generation, SecurityPolicy};
 use cordboard::dispatch::health::{Health, Signal, Verdict};
 use cordboard::dispatch::node::{Admin, Kind, Node};
-use cordboard::dispatch::rules::Sources;
 use cordboard::dispatch::{Board, Farm, NoSeat, Pick, Picked};
 use cordboard::edge::clock::Reading;
 use cordboard::edge::saving;
+use cordboard::edge::start::first_farm;
 use cordboard::keys::Keys;
 use cordboard::moment::Moment;
 use cordboard::proxy::branch::ProbeBranch;
@@ -623,41 +622,4 @@ fn file(configured: &[Configured], ctx: &Context) -> String {
         RING_TIMEOUT.as_secs(),
         MAX_DURATION.as_secs(),
     )
-}
-
-/// The farm before the first configuration is taken up: nodes that saved calls are on have names in it.
-fn first_farm(config: &Config, keys: &Keys, saved: &[(u128, Vec<u8>)], names: &mut Names) -> Farm {
-    let mut nodes: Vec<Option<Arc<Node>>> = Vec::new();
-    for lease in saved.iter().filter_map(|(_, octets)| SavedLease::read(octets)) {
-        let id = names.node(lease.node);
-        let at = id.0 as usize;
-        if nodes.len() <= at {
-            nodes.resize(at + 1, None);
-        }
-        nodes[at].get_or_insert_with(|| {
-            Arc::new(Node {
-                id,
-                name: lease.node.into(),
-                kind: Kind::Node,
-                uri: None,
-                listener: Default::default(),
-                max_calls: None,
-                live: Arc::default(),
-            })
-        });
-    }
-    Farm {
-        registrar: None,
-        generation: Generation::default(),
-        edge: config.edge.name.as_str().into(),
-        keys: keys.clone(),
-        listeners: Vec::new(),
-        domains: Default::default(),
-        nodes,
-        pools: Vec::new(),
-        sources: Sources::default(),
-        rules: Vec::new(),
-        calls: CallPolicy::default(),
-        security: SecurityPolicy::default(),
-    }
 }
