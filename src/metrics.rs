@@ -99,6 +99,8 @@ pub struct Scrape {
     pub store_lost: IntCounter,
     /// Its failed commits.
     pub store_failures: IntCounter,
+    /// Watchers of events.
+    pub event_watchers: IntGauge,
     /// 0 while the store cannot write.
     pub store_up: IntGauge,
     /// Seconds since the edge started.
@@ -447,6 +449,7 @@ impl Scrape {
             store_changes: made.counter("store_lease_changes_total", "Changes of leases given to the store."),
             store_lost: made.counter("store_lease_changes_lost_total", "Changes of leases that the store lost."),
             store_failures: made.counter("store_failures_total", "Commits of the store that failed."),
+            event_watchers: made.gauge("event_watchers", "Connections that watch events."),
             store_up: made.gauge("store_up", "0 while the store cannot write."),
             uptime: made.gauge("uptime_seconds", "Seconds since the edge started."),
             stopping: made.gauge("stopping", "1 while the edge is stopping."),

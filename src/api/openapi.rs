@@ -5,6 +5,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::edge::events::News;
 use crate::edge::located::AgentView;
 use crate::edge::view::{CallView, ConfigView, ExplainView, NodeView, StatusView};
 
@@ -44,6 +45,7 @@ pub fn describe() -> Value {
 fn operation(route: &Route) -> Value {
     let content = match route.answer {
         None => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        Some(name) if route.path == "/api/v1/events" => json!({ "text/event-stream": { "schema": reference(name) } }),
         Some(name) => json!({ "application/json": { "schema": reference(name) } }),
     };
     let names = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
@@ -56,6 +58,9 @@ fn operation(route: &Route) -> Value {
     }
     if matches!(route.path, "/api/v1/registrations" | "/api/v1/agents") {
         parameters.push(json!({ "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 0 } }));
+    }
+    if route.path == "/api/v1/events" {
+        parameters.push(json!({ "name": "kind", "in": "query", "schema": { "type": "string" } }));
     }
     let problem = json!({ "application/json": { "schema": reference("Problem") } });
     let mut operation = json!({
@@ -103,6 +108,7 @@ fn schemas() -> Value {
     generator.subschema_for::<CallView>();
     generator.subschema_for::<AgentView>();
     generator.subschema_for::<ExplainView>();
+    generator.subschema_for::<News>();
     generator.subschema_for::<ConfigView>();
     generator.subschema_for::<ReloadView>();
     generator.subschema_for::<DiffView>();

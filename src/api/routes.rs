@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, get, post, put};
 
 use crate::edge::view::Viewer;
 
-use super::{calls, config, nodes, openapi, registrations, status};
+use super::{calls, config, events, nodes, openapi, registrations, status};
 
 /// One path.
 pub struct Route {
@@ -64,6 +64,9 @@ pub fn all() -> Vec<Route> {
         }),
         route("get", "/api/v1/location/{aor}/dial", "For CURL() in a dialplan: `state,what to dial`.", None, || {
             get(registrations::dial)
+        }),
+        route("get", "/api/v1/events", "What happens, as Server-Sent Events; `kind` chooses.", Some("News"), || {
+            get(events::stream)
         }),
         route("get", "/api/v1/config", "The configuration that serves.", Some("ConfigView"), || get(config::show)),
         route("post", "/api/v1/config/reload", "Loads the file again.", Some("ReloadView"), || post(config::reload)),

@@ -1,5 +1,6 @@
 //! Asking a running edge.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,6 +53,20 @@ impl Client {
         self.read(request.call())
     }
 
+    /// Reads something that has no end, line by line. No time is too long for the next line.
+    pub fn follow(&self, path: &str) -> Result<Box<dyn BufRead>, Failure> {
+        let mut request = self.agent.get(format!("{}{path}", self.base)).config().timeout_global(None).build();
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let answer = request.call().map_err(|error| self.unreachable(&error))?;
+        if answer.status().as_u16() >= 400 {
+            let (code, text) = self.read(Ok(answer))?;
+            return Err(refused(code, &text));
+        }
+        Ok(Box::new(BufReader::new(answer.into_body().into_reader())))
+    }
+
     /// Changes something. `method` is `PUT` or `POST`.
     pub fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Result<(u16, String), Failure> {
         let url = format!("{}{path}", self.base);
@@ -79,19 +94,20 @@ impl Client {
 /// The answer, or the edge's own words why not.
 pub fn parse<T: DeserializeOwned>(code: u16, text: &str) -> Result<T, Failure> {
     if code >= 400 {
-        let failure = match serde_json::from_str::<Problem>(text) {
-            Ok(problem) => {
-                let failure = Failure::new(Exit::Failed, problem.error);
-                problem.hint.into_iter().fold(failure, Failure::hint)
-            }
-            Err(_) => Failure::new(Exit::Failed, format!("the edge answered {code}: {}", text.trim())),
-        };
-        return Err(failure);
+        return Err(refused(code, text));
     }
     serde_json::from_str(text).map_err(|error| {
         Failure::new(Exit::Failed, format!("the edge's answer cannot be read: {error}"))
             .hint("is it an edge of another version?")
     })
+}
+
+/// The edge's own words why not.
+fn refused(code: u16, text: &str) -> Failure {
+    match serde_json::from_str::<Problem>(text) {
+        Ok(problem) => problem.hint.into_iter().fold(Failure::new(Exit::Failed, problem.error), Failure::hint),
+        Err(_) => Failure::new(Exit::Failed, format!("the edge answered {code}: {}", text.trim())),
+    }
 }
 
 fn from_file(file: &Path) -> Result<(String, Option<String>), Failure> {

@@ -5,6 +5,7 @@
 
 pub mod asterisk;
 pub mod client;
+pub mod events;
 pub mod exit;
 pub mod files;
 pub mod operate;
@@ -140,6 +141,12 @@ enum Command {
         /// The user.
         user: String,
     },
+    /// What happens, line by line, until interrupted.
+    Events {
+        /// Only these, with commas between them: agent, call, registration, node.
+        #[arg(long, value_name = "KINDS")]
+        kind: Option<String>,
+    },
     /// Have the running edge load its file again.
     Reload,
     /// Exit with 0 when the running edge takes calls; for containers and keepalived.
@@ -179,6 +186,7 @@ pub fn main() -> Exit {
         }
         Command::Registrations { limit } => client().and_then(|client| operate::registrations(&client, *limit, json)),
         Command::Locate { user } => client().and_then(|client| operate::locate(&client, user, json)),
+        Command::Events { kind } => client().and_then(|client| events::follow(&client, kind.as_deref(), json)),
         Command::Reload => client().and_then(|client| operate::reload(&client, json)),
         Command::Healthcheck => client().and_then(|client| operate::healthcheck(&client)),
         Command::AsteriskConfig(args) => asterisk::print(args, &cli.config),

@@ -28,6 +28,7 @@ use crate::transport::stream::Streams;
 use crate::transport::udp::UdpSocket;
 
 use super::clock::Clock;
+use super::events::Events;
 use super::registrations::Registrations;
 use super::saving;
 
@@ -55,6 +56,8 @@ pub struct Engine {
     pub resolver: ArcSwap<Resolver>,
     /// Who is registered where.
     pub registrations: Registrations,
+    /// What happens, for whoever watches.
+    pub events: Events,
     shards: Box<[Mutex<Shard>]>,
     board: Mutex<Board>,
     sockets: ArcSwap<Vec<(ListenerId, Arc<UdpSocket>)>>,
@@ -143,6 +146,7 @@ impl Engine {
             runtime: parts.runtime,
             resolver: ArcSwap::from_pointee(parts.resolver),
             registrations: Registrations::new(parts.sizes.bindings),
+            events: Events::default(),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             board: Mutex::new(parts.board),
             sockets: ArcSwap::default(),
@@ -203,6 +207,7 @@ impl Engine {
             let saved = lease.filter(|lease| lease.is_open()).map(|lease| saving::saved(lease, &farm, clocks));
             if let Some(lease) = lease {
                 self.log_call(lease, &farm);
+                self.events.call(lease, &farm);
                 self.note_agents(lease, &farm);
             }
             self.store.lease(key.0, saved.as_ref());

@@ -532,6 +532,7 @@ impl FarmWriter {
         self.handle.admin.store(Arc::new(self.admin.clone()));
         self.engine.with_board(|board| board.set_admin(id, state));
         tracing::info!(node = name, "node {name} is {} now", state.as_str());
+        self.engine.events.node(name, state.as_str());
         self.plan_probes().await;
         Ok(())
     }

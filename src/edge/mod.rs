@@ -8,10 +8,12 @@
 //! - [`prober`]: OPTIONS to every node, and the verdicts
 //! - [`farm_writer`]: reloads, operators' words and DNS answers become the next farm
 //! - [`saving`]: leases to the store and back
+//! - [`events`]: what happens, for whoever watches
 //! - [`view`]: what operators can look at
 
 pub mod clock;
 pub mod engine;
+pub mod events;
 pub mod farm_writer;
 pub mod hands;
 pub mod keeper;

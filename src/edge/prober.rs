@@ -308,6 +308,15 @@ impl Prober {
         let farm = self.engine.farm.load();
         let Some(node) = farm.node(id) else { return };
         let (name, kind) = (&*node.name, if node.kind == Kind::Gateway { "gateway" } else { "node" });
+        self.engine.events.node(
+            name,
+            match change {
+                Change::Up => "up",
+                Change::Down(_) => "down",
+                Change::Closed(_) => "closed",
+                Change::Opened => "open",
+            },
+        );
         match change {
             Change::Up => tracing::info!(node = name, "{kind} {name} is up"),
             Change::Down(failure) => tracing::warn!(node = name, reason = %failure, "{kind} {name} is down: {failure}"),

@@ -98,6 +98,7 @@ impl Publisher {
         });
         for change in &changes {
             engine.metrics.agent_changes.with_label_values(&[change.to.as_str()]).inc();
+            engine.events.agent(change);
         }
         let told = engine.registrations.take_told();
         if !farm.registrar.as_ref().is_some_and(|service| service.policy.publish) {

@@ -315,6 +315,9 @@ fn store(engine: &Arc<Engine>, lot: Vec<Waiting>) {
         tracing::error!("registrations cannot be stored, phones are answered 500: {error}");
     }
     engine.metrics.registration_commits.inc();
+    if stored.is_ok() && engine.events.watchers() > 0 {
+        seen.iter().for_each(|aor| engine.events.registration(aor, engine.registrations.of(aor).len()));
+    }
     for answer in lot.into_iter().filter_map(|waiting| waiting.answer) {
         let bytes = if stored.is_ok() { answer.granted } else { answer.failed };
         send_to(engine, answer.to, bytes);

@@ -352,6 +352,7 @@ impl Viewer {
             scrape.agents.with_label_values(&[state.as_str()]).set(agents[state as usize]);
         }
         scrape.bindings.set(engine.registrations.count() as i64);
+        scrape.event_watchers.set(engine.events.watchers() as i64);
         scrape.connections.set(engine.streams.open() as i64);
         let store = engine.store.counts();
         raise(&scrape.store_changes, store.leases_taken);

@@ -10,6 +10,7 @@ mod asterisk;
 mod bad_input;
 mod calls;
 mod edge;
+mod events;
 mod farm;
 mod health;
 mod lab;
