@@ -17,7 +17,8 @@
 //! | [`proxy`] | RFC 3261 section 16 | yes |
 //! | `asterisk` | what a stock node needs to stand behind the edge | yes |
 //! | `config` | `dispatcher.yaml` | yes, but for `reload` |
-//! | `store` | what survives a restart | |
+//! | [`cluster`] | several edges that act as one | yes |
+//! | `store` | what survives a restart, and what edges share | |
 //! | [`agents`] | who is free, and who is not | yes |
 //! | [`registrar`] | who is where: bindings, digest authentication | yes |
 //! | [`dispatch`] | the farm, the board of places, health, rules | yes |
@@ -34,6 +35,7 @@ pub mod api;
 pub mod asterisk;
 pub mod calls;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod dispatch;
 pub mod edge;

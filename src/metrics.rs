@@ -91,6 +91,20 @@ pub struct Scrape {
     pub bindings: IntGauge,
     /// Agents by state.
     pub agents: IntGaugeVec,
+    /// Edges that are there, this one included.
+    pub edges: IntGauge,
+    /// 0 while the shared store is away.
+    pub shared_store_up: IntGauge,
+    /// Questions to the shared store that a message waited for, by result.
+    pub shared_store_questions: IntCounterVec,
+    /// Entries of the log, by direction.
+    pub edge_entries: IntCounterVec,
+    /// Times that everything was told anew.
+    pub resyncs: IntCounter,
+    /// Calls that came over from another edge.
+    pub calls_taken_over: IntCounter,
+    /// Calls that other edges have.
+    pub peer_calls: IntGauge,
     /// TCP connections.
     pub connections: IntGauge,
     /// Changes of leases given to the store.
@@ -246,6 +260,12 @@ impl Metrics {
         }
         for result in ["ok", "failed", "unchanged"] {
             self.reloads.with_label_values(&[result]);
+        }
+        for result in ["answered", "missed", "skipped"] {
+            self.scrape.shared_store_questions.with_label_values(&[result]);
+        }
+        for direction in ["told", "heard", "unreadable"] {
+            self.scrape.edge_entries.with_label_values(&[direction]);
         }
         for outcome in ["added", "refreshed"] {
             self.registered.with_label_values(&[outcome]);
@@ -445,6 +465,22 @@ impl Scrape {
             leases_max: made.gauge("leases_max", "Leases that the edge may hold, remembered ones included."),
             agents: made.gauges("agents", "Agents of whom something is known, by state.", &["state"]),
             bindings: made.gauge("bindings", "Registered phones."),
+            edges: made.gauge("edges", "Edges that are there, this one included."),
+            shared_store_up: made
+                .gauge("shared_store_up", "0 while the store that edges share is away or there is none."),
+            shared_store_questions: made.counters(
+                "shared_store_questions_total",
+                "Requests to the store that edges share, by result.",
+                &["result"],
+            ),
+            edge_entries: made.counters(
+                "edge_entries_total",
+                "What this edge told others and heard from them.",
+                &["direction"],
+            ),
+            resyncs: made.counter("edge_resyncs_total", "Times that this edge told all it knows anew."),
+            calls_taken_over: made.counter("calls_taken_over_total", "Calls that came over from another edge."),
+            peer_calls: made.gauge("peer_calls", "Calls that other edges have."),
             connections: made.gauge("tcp_connections", "TCP connections that are open."),
             store_changes: made.counter("store_lease_changes_total", "Changes of leases given to the store."),
             store_lost: made.counter("store_lease_changes_lost_total", "Changes of leases that the store lost."),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The floors from the bottom. A module may use those on lower floors and itself.
-const FLOORS: [&[&str]; 15] = [
+const FLOORS: [&[&str]; 16] = [
     &["moment", "keys"],
     &["sip"],
     &["transport"],
@@ -17,6 +17,7 @@ const FLOORS: [&[&str]; 15] = [
     &["agents"],
     &["dispatch"],
     &["resolve", "store"],
+    &["cluster"],
     &["config"],
     &["asterisk"],
     &["proxy"],
@@ -28,7 +29,7 @@ const FLOORS: [&[&str]; 15] = [
 
 /// Modules without sockets, clocks, locks, files, logs or random sources of their own, and the files in them that are
 /// allowed to be otherwise.
-const PURE: [(&str, &[&str]); 11] = [
+const PURE: [(&str, &[&str]); 12] = [
     ("moment", &[]),
     ("keys", &[]),
     ("sip", &[]),
@@ -36,6 +37,7 @@ const PURE: [(&str, &[&str]); 11] = [
     ("dispatch", &[]),
     ("registrar", &[]),
     ("agents", &[]),
+    ("cluster", &[]),
     ("config", &["reload.rs", "secret.rs"]),
     ("asterisk", &[]),
     ("proxy", &[]),

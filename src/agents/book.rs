@@ -43,22 +43,35 @@ pub struct Offer<'a> {
     pub gate: Gate,
 }
 
+impl Offer<'_> {
+    /// Whether he has to be free for it.
+    pub fn must_be_free(&self) -> bool {
+        match self.gate {
+            Gate::Queue => self.is_of_queue,
+            Gate::All => true,
+            Gate::Off => false,
+        }
+    }
+}
+
 impl Book {
+    /// Whether [`Book::offer`] would let the call through.
+    pub fn would_take(&self, offer: Offer<'_>, now: Moment) -> bool {
+        let (state, calls) = self
+            .find(offer.aor.as_bytes())
+            .map_or((State::Unavailable, &[][..]), |agent| (agent.state(now), agent.calls()));
+        let free = state == State::Ready || (!offer.is_of_queue && state == State::NotReady);
+        calls.iter().any(|call| call.key == offer.key) || ((free || !offer.must_be_free()) && calls.len() < CALLS_MAX)
+    }
+
     /// Lets a call through to an agent and notes it, in one step: of two calls at the same moment one is let through. False when
     /// he is not free for it.
     pub fn offer(&mut self, offer: Offer<'_>, now: Moment) -> bool {
-        let gated = match offer.gate {
-            Gate::Queue => offer.is_of_queue,
-            Gate::All => true,
-            Gate::Off => false,
-        };
-        let agent = self.agents.entry(offer.aor.clone()).or_default();
-        let is_known = agent.calls.iter().any(|call| call.key == offer.key);
-        let free = agent.state(now) == State::Ready || (!offer.is_of_queue && agent.state(now) == State::NotReady);
-        if !is_known && ((gated && !free) || agent.calls.len() >= CALLS_MAX) {
+        if !self.would_take(offer, now) {
             return false;
         }
-        if !is_known {
+        let agent = self.agents.entry(offer.aor.clone()).or_default();
+        if agent.calls.iter().all(|call| call.key != offer.key) {
             let call = AgentCall { key: offer.key, doing: Doing::Ringing, is_of_queue: offer.is_of_queue };
             agent.calls.push(call);
         }
@@ -103,6 +116,17 @@ impl Book {
         if let Some(ends) = ends {
             self.wrapups.remove(&(ends, aor.clone()));
         }
+    }
+
+    /// Notes a call that another edge let through to an agent, and how far it is.
+    pub fn note_let_through(&mut self, aor: &Aor, key: CallKey, doing: Doing, is_of_queue: bool, now: Moment) {
+        let agent = self.agents.entry(aor.clone()).or_default();
+        match agent.calls.iter().position(|call| call.key == key) {
+            Some(at) => agent.calls[at] = AgentCall { key, doing, is_of_queue },
+            None if agent.calls.len() < CALLS_MAX => agent.calls.push(AgentCall { key, doing, is_of_queue }),
+            None => {}
+        }
+        self.report(aor, now);
     }
 
     /// Notes whether he is registered anywhere.

@@ -52,6 +52,16 @@ pub fn status(status: &StatusView) -> String {
     );
     text += &format!("listens on {}\n", status.listeners.join(", "));
     text += &format!("calls: {} up, {} being set up, {} ending\n", calls.up, calls.trying, calls.ending);
+    for edge in &status.edges {
+        text += &format!(
+            "edge {} at {}: {} calls, heard {} ms ago{}\n",
+            edge.edge,
+            edge.address,
+            edge.calls,
+            edge.heard_millis_ago,
+            if edge.generation == status.config.generation { "" } else { ", another configuration" }
+        );
+    }
     for reason in &status.reasons {
         text += &format!("! {reason}\n");
     }

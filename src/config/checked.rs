@@ -44,6 +44,8 @@ pub struct Config {
     pub listen: Vec<ListenConfig>,
     /// What survives a restart.
     pub store: StoreKind,
+    /// What it shares with other edges, if there are any.
+    pub redis: Option<RedisConfig>,
     /// All gateways, in the order of the file. No two share a name, and none has that of a node.
     pub gateways: Vec<GatewayConfig>,
     /// All nodes of all pools, each once, by name.
@@ -97,13 +99,48 @@ pub struct ListenConfig {
 }
 
 /// What keeps leases and the operator's words over a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     /// One file under state_dir.
     Embedded,
     /// Nothing survives a restart.
     Memory,
+}
+
+/// How several edges share what they know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RedisConfig {
+    /// Where it is, with the password if there is one.
+    pub url: Secret,
+    /// What all keys of the farm begin with.
+    pub namespace: String,
+    /// How nodes are chosen.
+    pub affinity: Affinity,
+    /// How long a message waits for it.
+    pub deadline: Duration,
+    /// How long an edge may be silent before its calls are taken over.
+    pub gone_after: Duration,
+}
+
+/// How a node is chosen when there are several edges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Affinity {
+    /// In one step over the calls of all edges.
+    #[default]
+    Strict,
+    /// By what is known of the other edges' calls.
+    Local,
+}
+
+impl Affinity {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Affinity::Strict => "strict",
+            Affinity::Local => "local",
+        }
+    }
 }
 
 impl StoreKind {

@@ -46,11 +46,16 @@ impl fmt::Display for Change {
 
 /// Settings that an edge reads only when it starts: its files are open, its tables made and its threads run. The secret
 /// is among them since with another one no call that is up would be known by its route tokens.
-const AFTER_RESTART: [&str; 11] = [
+const AFTER_RESTART: [&str; 16] = [
     "edge.state_dir",
     "edge.secret",
     "edge.workers",
     "store",
+    "store.redis.url",
+    "store.redis.namespace",
+    "store.redis.affinity",
+    "store.redis.deadline",
+    "store.redis.gone_after",
     "limits.bindings",
     "limits.calls",
     "limits.explain",
@@ -61,7 +66,7 @@ const AFTER_RESTART: [&str; 11] = [
 ];
 
 /// Settings whose values are not shown.
-const HIDDEN: [&str; 2] = ["edge.secret", "api.token"];
+const HIDDEN: [&str; 3] = ["edge.secret", "api.token", "store.redis.url"];
 
 /// Every change from `old` to `new`, in the order of the file. None at all when both mean the same.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {

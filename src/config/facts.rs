@@ -27,6 +27,7 @@ pub fn settings(config: &Config) -> Vec<Fact> {
     let mut facts = edge(config);
     facts.extend(health(&config.health));
     facts.extend(failover(&config.calls.failover));
+    facts.extend(redis(config));
     facts.extend(calls(config));
     facts.extend(limits(config));
     facts.extend(registrar(config));
@@ -43,6 +44,17 @@ fn edge(config: &Config) -> Vec<Fact> {
         ("edge.secret", fingerprint(edge.secret.as_ref())),
         ("edge.workers", edge.workers.map_or_else(|| "by cores".to_owned(), |workers| workers.to_string())),
         ("store", config.store.as_str().to_owned()),
+    ]
+}
+
+fn redis(config: &Config) -> Vec<Fact> {
+    let Some(redis) = &config.redis else { return Vec::new() };
+    vec![
+        ("store.redis.url", fingerprint(Some(&redis.url))),
+        ("store.redis.namespace", redis.namespace.clone()),
+        ("store.redis.affinity", redis.affinity.as_str().to_owned()),
+        ("store.redis.deadline", show_time(redis.deadline)),
+        ("store.redis.gone_after", show_time(redis.gone_after)),
     ]
 }
 

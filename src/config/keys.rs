@@ -7,6 +7,7 @@ use schemars::{Schema, json_schema};
 
 use crate::dispatch::farm::KeyedBy;
 
+use super::checked::StoreKind;
 use super::names::{Name, is_header_name};
 use super::suggest;
 use super::words::{Complaint, FromText};
@@ -153,6 +154,33 @@ impl FromText for AlgorithmWord {
 
     fn schema() -> Schema {
         json_schema!({ "enum": ["sha-512-256", "sha-256", "md5"] })
+    }
+}
+
+/// A store that one word says enough of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreWord(pub StoreKind);
+
+impl FromText for StoreWord {
+    fn legal() -> Cow<'static, str> {
+        "embedded or memory".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "embedded" => Ok(StoreWord(StoreKind::Embedded)),
+            "memory" => Ok(StoreWord(StoreKind::Memory)),
+            "redis" => Err(Complaint::not::<Self>(text)
+                .with_hint(Some("redis needs a mapping: { redis: { url: \"redis://HOST:6379\" } }".to_owned()))),
+            _ => {
+                let hint = super::suggest::hint(text, ["embedded", "memory"]);
+                Err(Complaint::not::<Self>(text).with_hint(hint))
+            }
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["embedded", "memory"] })
     }
 }
 

@@ -12,9 +12,9 @@ use crate::dispatch::node::{NodeUri, Weight};
 use crate::sip::Method;
 
 use super::addresses::{Advertised, ApiAddress, DnsServer, ListenUri, SourceNet};
-use super::checked::{LogFormat, LogLevel, StoreKind};
+use super::checked::{Affinity, LogFormat, LogLevel};
 use super::codes::{Codes, RejectCode, RetryOn};
-use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey};
+use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey, StoreWord};
 use super::names::{HeaderField, Host, Name, PatternText, Realm, UserName};
 use super::numbers::{MaxCalls, Percent, Time, Whole};
 use super::secret::SecretText;
@@ -34,8 +34,9 @@ pub struct RawConfig {
     pub edge: Option<RawEdge>,
     /// Where the edge listens for SIP; at least one place.
     pub listen: Option<Vec<TextOr<ListenUri, RawListener>>>,
-    /// What keeps leases and the operator's words over a restart. Default: embedded.
-    pub store: Option<StoreKind>,
+    /// What keeps leases and the operator's words over a restart: embedded, memory, or a mapping with `redis` for what
+    /// several edges share, beside the embedded one. Default: embedded.
+    pub store: Option<TextOr<StoreWord, RawStore>>,
     /// Who sends calls from outside, and who takes calls to the outside.
     pub gateways: Option<Vec<RawGateway>>,
     /// Named sets of Asterisk nodes; at least one.
@@ -83,6 +84,33 @@ pub struct RawEdge {
     pub secret: Option<Given<SecretText>>,
     /// UDP threads for each listener, 1 to 64. Default: as many as there are cores, at most 4.
     pub workers: Option<Given<Whole<1, 64>>>,
+}
+
+/// A store that several edges share.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Store")]
+pub struct RawStore {
+    /// Where edges meet.
+    pub redis: RawRedis,
+}
+
+/// Where edges meet: Redis 6.2 or newer, or Valkey.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Redis")]
+pub struct RawRedis {
+    /// redis://[user:password@]host:port/database; text, ${NAME} or file:/path.
+    pub url: Given<SecretText>,
+    /// What all keys of this farm begin with. Default: cordboard.
+    pub namespace: Option<Given<Name>>,
+    /// How nodes are chosen: strict asks Redis for each new call, so that all edges count as one; local goes by what the edges have
+    /// told each other a moment ago. Default: strict.
+    pub affinity: Option<Affinity>,
+    /// How long a call waits for an answer before it goes by what the edge knows itself, 1ms to 1s. Default: 20ms.
+    pub deadline: Option<Given<Time<1, SECOND>>>,
+    /// How long an edge may be silent before the others take over its calls, 1s to 1m. Default: 3s.
+    pub gone_after: Option<Given<Time<SECOND, MINUTE>>>,
 }
 
 /// A listener with more than its address.

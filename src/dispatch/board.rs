@@ -151,6 +151,23 @@ pub enum NoSeatWhy {
     Full,
     /// No node may take a call.
     NoneAlive,
+    /// It is being asked for; the same message comes again when the answer is there.
+    Asked,
+}
+
+/// A node that may take a call, for a choice over all edges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seatable {
+    /// The node.
+    pub node: NodeId,
+    /// Its weight in 64ths.
+    pub weight_64ths: u32,
+    /// Calls that it may have at once.
+    pub max_calls: Option<u32>,
+    /// Lower tiers are used first.
+    pub tier: u32,
+    /// Calls that it has, as far as this edge knows.
+    pub calls: u32,
 }
 
 /// What can be read of a node.
@@ -158,6 +175,8 @@ pub enum NoSeatWhy {
 pub struct NodeView {
     /// Its leases.
     pub leases: u32,
+    /// Calls that other edges have on it.
+    pub others: u32,
     /// Its limit.
     pub max_calls: Option<u32>,
     /// The operator's word.
@@ -181,6 +200,8 @@ pub struct Board {
 #[derive(Debug)]
 struct NodeState {
     leases: u32,
+    /// Calls that other edges have on it.
+    others: u32,
     max_calls: Option<u32>,
     admin: Admin,
     assessment: Assessment,
@@ -249,6 +270,7 @@ impl Board {
         }
         self.nodes[at].get_or_insert_with(|| NodeState {
             leases: 0,
+            others: 0,
             max_calls: None,
             admin: Admin::Enabled,
             assessment: Assessment { speed_64ths: 64, ..Assessment::default() },
@@ -347,6 +369,59 @@ impl Board {
         Seat::taken(node)
     }
 
+    /// Takes a place on a node that was chosen elsewhere, over the calls of all edges.
+    pub fn take_chosen(&mut self, node: NodeId, pick: Pick<'_>) -> Result<Picked, NoSeat> {
+        if self.node(node).is_none_or(|state| state.assessment.way.is_none()) {
+            return self.take(pick);
+        }
+        Ok(self.seat(node, Choice::LeastCalls, pick.pool, pick.avoid))
+    }
+
+    /// Nobody gets a place now.
+    pub fn no_seat(&self, pick: Pick<'_>, why: NoSeatWhy) -> NoSeat {
+        NoSeat { why, candidates: Box::new(self.candidates(pick.pool, None, pick.avoid)) }
+    }
+
+    /// The nodes that a choice over all edges is made from, when it goes by the fewest calls: those that may take the call, with their
+    /// weights in 64ths, their limits and their tiers, in the order in which they would be taken; at most `most`.
+    pub fn seatables(&self, pick: Pick<'_>, most: usize) -> Vec<Seatable> {
+        let (mut list, mut pool, mut tiers) = (Vec::new(), Some(pick.pool), 0);
+        for _ in 0..OVERFLOW_HOPS_MAX {
+            let Some(state) = pool.and_then(|pool| self.pool(pool)) else { break };
+            if state.plan.algorithm != Algorithm::WeightedLeastCalls || state.plan.sticky_until_percent.is_some() {
+                break;
+            }
+            self.seatables_of(state, tiers, pick.avoid, &mut list);
+            (tiers, pool) = (tiers + state.tiers.len() as u32, state.plan.overflow);
+        }
+        let load = |one: &Seatable| f64::from(one.calls + 1) / f64::from(one.weight_64ths);
+        list.sort_by(|a, b| a.tier.cmp(&b.tier).then(load(a).total_cmp(&load(b))));
+        list.truncate(most);
+        list
+    }
+
+    fn seatables_of(&self, state: &PoolState, tiers: u32, avoid: &[NodeId], list: &mut Vec<Seatable>) {
+        for (member, part) in state.plan.members.iter().enumerate() {
+            let Some(node) = self.node(part.node).filter(|_| self.may_take(part.node, avoid)) else { continue };
+            let place = node.places.iter().find(|place| place.pool == state.plan.id && place.member as usize == member);
+            list.push(Seatable {
+                node: part.node,
+                weight_64ths: part.weight * node.share_64ths(),
+                max_calls: node.max_calls,
+                tier: tiers + place.map_or(0, |place| u32::from(place.tier)),
+                calls: node.calls(),
+            });
+        }
+    }
+
+    /// Notes how many calls other edges have on a node.
+    pub fn set_others(&mut self, node: NodeId, others: u32) {
+        if self.node(node).is_some_and(|state| state.others != others) {
+            self.node_entry(node).others = others;
+            self.refresh(node);
+        }
+    }
+
     /// Takes a place back.
     pub fn give_back(&mut self, seat: Seat) {
         let state = self.node_entry(seat.node());
@@ -359,6 +434,7 @@ impl Board {
     pub fn view(&self, node: NodeId) -> Option<NodeView> {
         self.node(node).map(|state| NodeView {
             leases: state.leases,
+            others: state.others,
             max_calls: state.max_calls,
             admin: state.admin,
             assessment: state.assessment,
@@ -440,7 +516,7 @@ impl Board {
         let member = state.homes.choose(key, |member| {
             let node = state.plan.members[member as usize].node;
             let full = |s: &NodeState| {
-                s.max_calls.is_some_and(|max| u64::from(s.leases) * 100 >= u64::from(max) * u64::from(percent))
+                s.max_calls.is_some_and(|max| u64::from(s.calls()) * 100 >= u64::from(max) * u64::from(percent))
             };
             self.may_take(node, pick.avoid) && !self.node(node).is_some_and(full)
         })?;
@@ -515,7 +591,7 @@ impl Board {
             let tried = avoid.contains(&part.node).then_some(Barred::Tried);
             list.push(Candidate {
                 node: part.node,
-                leases: node.leases,
+                leases: node.calls(),
                 weight_64ths: part.weight * node.share_64ths(),
                 barred: tried.or_else(|| node.barred()),
             });
@@ -533,7 +609,7 @@ impl Board {
             if let Tier::LeastCalls(least) = &mut pool.tiers[place.tier as usize] {
                 if open {
                     let weight = pool.plan.members[place.member as usize].weight * state.share_64ths();
-                    least.put(place.member, state.leases, weight);
+                    least.put(place.member, state.calls(), weight);
                 } else {
                     least.take_out(place.member);
                 }
@@ -600,8 +676,13 @@ impl NodeState {
         self.is_full().then_some(Barred::Full)
     }
 
+    /// Calls that it has, over all edges.
+    fn calls(&self) -> u32 {
+        self.leases.saturating_add(self.others)
+    }
+
     fn is_full(&self) -> bool {
-        self.max_calls.is_some_and(|max| self.leases >= max)
+        self.max_calls.is_some_and(|max| self.calls() >= max)
     }
 
     fn share_64ths(&self) -> u32 {

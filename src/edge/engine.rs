@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntCounter;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -28,6 +28,7 @@ use crate::transport::stream::Streams;
 use crate::transport::udp::UdpSocket;
 
 use super::clock::Clock;
+use super::cluster::Cluster;
 use super::events::Events;
 use super::registrations::Registrations;
 use super::saving;
@@ -58,6 +59,8 @@ pub struct Engine {
     pub registrations: Registrations,
     /// What happens, for whoever watches.
     pub events: Events,
+    /// What it has for being one of several edges.
+    pub cluster: Option<Arc<Cluster>>,
     shards: Box<[Mutex<Shard>]>,
     board: Mutex<Board>,
     sockets: ArcSwap<Vec<(ListenerId, Arc<UdpSocket>)>>,
@@ -126,6 +129,8 @@ pub struct Parts {
     pub resolver: Resolver,
     /// Sizes of tables.
     pub sizes: Sizes,
+    /// What it has for being one of several edges.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 impl Engine {
@@ -145,8 +150,9 @@ impl Engine {
             streams: parts.streams,
             runtime: parts.runtime,
             resolver: ArcSwap::from_pointee(parts.resolver),
-            registrations: Registrations::new(parts.sizes.bindings),
+            registrations: Registrations::new(parts.sizes.bindings, parts.cluster.clone()),
             events: Events::default(),
+            cluster: parts.cluster,
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             board: Mutex::new(parts.board),
             sockets: ArcSwap::default(),
@@ -198,7 +204,12 @@ impl Engine {
         self.shards.iter().for_each(|shard| look(&shard.lock()));
     }
 
-    fn save(&self, shard: &mut Shard) {
+    /// The shard of a call, without anything coming over from another edge.
+    pub(super) fn shard(&self, key: CallKey) -> MutexGuard<'_, Shard> {
+        self.shards[key.shard(SHARDS)].lock()
+    }
+
+    pub(super) fn save(&self, shard: &mut Shard) {
         if !shard.has_unsaved() {
             return;
         }
@@ -209,6 +220,10 @@ impl Engine {
                 self.log_call(lease, &farm);
                 self.events.call(lease, &farm);
                 self.note_agents(lease, &farm);
+            }
+            if let Some(cluster) = &self.cluster {
+                let is_of_queue = lease.is_some_and(|lease| self.is_of_queue(lease, &farm));
+                cluster.tell_call(key, saved.as_ref(), is_of_queue);
             }
             self.store.lease(key.0, saved.as_ref());
         });
@@ -296,14 +311,22 @@ impl Counters {
 
 impl World for Engine {
     fn with_shard<R>(&self, key: CallKey, act: impl FnOnce(&mut Shard) -> R) -> R {
-        let mut shard = self.shards[key.shard(SHARDS)].lock();
+        let mut shard = self.shard(key);
+        if let Some(cluster) = &self.cluster
+            && shard.find(key).is_none()
+        {
+            self.take_over(cluster, &mut shard, key);
+        }
         let result = act(&mut shard);
         self.save(&mut shard);
         result
     }
 
     fn take(&self, pick: Pick<'_>) -> Result<Picked, NoSeat> {
-        self.board.lock().take(pick)
+        match self.cluster.as_ref().filter(|cluster| cluster.is_strict) {
+            Some(cluster) => self.take_of_all(cluster, pick),
+            None => self.board.lock().take(pick),
+        }
     }
 
     fn take_on(&self, node: NodeId) -> Seat {

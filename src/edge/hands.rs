@@ -13,6 +13,8 @@ use crate::transport::flow::{Flow, ListenerId, Protocol};
 use crate::transport::stream::{StreamReceiver, Ticket};
 use crate::transport::udp::SendBatch;
 
+use super::asking;
+use super::cluster::lane;
 use super::engine::{Engine, HealthNews};
 use super::registrations::{Answer, KEEPER, Told, Waiting};
 
@@ -210,13 +212,23 @@ pub fn on_this_thread(engine: &Arc<Engine>, act: impl FnOnce(&mut Core<'_, Engin
     });
 }
 
+/// Gives a received message to the core. One that has to wait for an answer of the shared store is put aside.
+pub fn receive(engine: &Arc<Engine>, core: &mut Core<'_, Engine>, bytes: &[u8], flow: Flow, index: &mut Index) {
+    core.receive(bytes, flow, index);
+    if let Some(cluster) = &engine.cluster
+        && let Some(question) = asking::take_question()
+    {
+        lane::put_aside(engine, cluster, question, bytes, flow);
+    }
+}
+
 /// What streams bring, given to the core.
 pub struct FromStreams(pub Arc<Engine>);
 
 impl StreamReceiver for FromStreams {
     fn message(&self, flow: Flow, bytes: &[u8]) {
         self.0.counters.tcp_received.inc();
-        on_this_thread(&self.0, |core, index| core.receive(bytes, flow, index));
+        on_this_thread(&self.0, |core, index| receive(&self.0, core, bytes, flow, index));
     }
 
     fn failed(&self, ticket: Ticket) {

@@ -7,11 +7,14 @@
 //! - [`ticker`]: the thread on which time passes
 //! - [`prober`]: OPTIONS to every node, and the verdicts
 //! - [`farm_writer`]: reloads, operators' words and DNS answers become the next farm
+//! - [`cluster`]: one of several edges
 //! - [`saving`]: leases to the store and back
 //! - [`events`]: what happens, for whoever watches
 //! - [`view`]: what operators can look at
 
+pub mod asking;
 pub mod clock;
+pub mod cluster;
 pub mod engine;
 pub mod events;
 pub mod farm_writer;

@@ -101,7 +101,9 @@ impl Publisher {
             engine.events.agent(change);
         }
         let told = engine.registrations.take_told();
-        if !farm.registrar.as_ref().is_some_and(|service| service.policy.publish) {
+        // One edge speaks for all: two would contradict each other for a moment with every change.
+        let speaks = engine.cluster.as_ref().is_none_or(|cluster| cluster.is_first());
+        if !speaks || !farm.registrar.as_ref().is_some_and(|service| service.policy.publish) {
             return self.nodes.clear();
         }
         self.take_up(&farm, now);

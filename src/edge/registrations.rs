@@ -19,14 +19,16 @@ use crate::calls::lease::Way;
 use crate::calls::{CallKey, NodeId};
 use crate::dispatch::Farm;
 use crate::moment::Moment;
-use crate::proxy::contract::Registry;
+use crate::proxy::contract::{Offered, Registry};
 use crate::registrar::auth::Use;
 use crate::registrar::replays::Replays;
 use crate::registrar::{Aor, Binding, Table};
 use crate::store::contract::{SavedBinding, SavedFlow};
 use crate::transport::flow::{Flow, ListenerId, Protocol};
 
+use super::asking::{self, Question};
 use super::clock::{Reading, wall_millis};
+use super::cluster::Cluster;
 use super::engine::Engine;
 use super::hands::send_to;
 
@@ -58,6 +60,7 @@ pub struct Registrations {
     told: Mutex<Vec<Told>>,
     kept: Mutex<Vec<u32>>,
     changed: Notify,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// What a node said about the states of agents.
@@ -95,8 +98,8 @@ pub struct Answer {
 }
 
 impl Registrations {
-    /// An empty table for so many bindings.
-    pub fn new(bindings_max: usize) -> Self {
+    /// An empty table for so many bindings, at one of several edges or not.
+    pub fn new(bindings_max: usize, cluster: Option<Arc<Cluster>>) -> Self {
         let table = || Mutex::new(Table::new(bindings_max.div_ceil(TABLES)));
         Registrations {
             tables: std::iter::repeat_with(table).take(TABLES).collect(),
@@ -108,6 +111,7 @@ impl Registrations {
             told: Mutex::default(),
             kept: Mutex::default(),
             changed: Notify::new(),
+            cluster,
         }
     }
 
@@ -239,6 +243,9 @@ impl Registry for Registrations {
     }
 
     fn is_first_use(&self, proof: Use) -> bool {
+        if asking::is_again() {
+            return true;
+        }
         self.replays.lock().admit(proof.nonce, proof.made_secs, proof.count, self.unix_secs())
     }
 
@@ -246,8 +253,21 @@ impl Registry for Registrations {
         wall_millis() / 1_000
     }
 
-    fn offer(&self, offer: Offer<'_>, now: Moment) -> bool {
-        self.with_book(|book| book.offer(offer, now))
+    fn offer(&self, offer: Offer<'_>, now: Moment) -> Offered {
+        let let_through = |is_let_through| if is_let_through { Offered::LetThrough } else { Offered::Refused };
+        let Some(cluster) = &self.cluster else { return let_through(self.with_book(|book| book.offer(offer, now))) };
+        match asking::take_answer() {
+            Some(asking::Answer::Gate(false)) => Offered::Refused,
+            None if !asking::is_again() && cluster.shared.is_up() => {
+                if !self.with_book(|book| book.would_take(offer, now)) {
+                    return Offered::Refused;
+                }
+                let (user, must_be_free) = (offer.aor.as_bytes().to_vec(), offer.must_be_free());
+                asking::ask(Question::Gate { user, key: offer.key, must_be_free });
+                Offered::Asked
+            }
+            _ => let_through(self.with_book(|book| book.offer(offer, now))),
+        }
     }
 
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {

@@ -29,6 +29,9 @@ use crate::telemetry::LogHandle;
 use crate::transport::stream::Streams;
 
 use super::clock::Clock;
+use super::cluster::heart::Heart;
+use super::cluster::reader::Reader;
+use super::cluster::{Cluster, teller};
 use super::engine::{Engine, Parts, Sizes};
 use super::farm_writer::{FarmWriter, WriterHandle, WriterParts, resolve_policy, stream_limits};
 use super::hands::FromStreams;
@@ -87,6 +90,7 @@ impl Edge {
         let keys = Keys::derive(&farm_secret(&config)?);
         let mut names = Names::default();
         let clock = Clock::new();
+        let cluster = cluster(&config)?;
         let streams = Streams::new(Handle::current(), stream_limits(&config));
         let parts = Parts {
             clock,
@@ -101,6 +105,7 @@ impl Edge {
                 explanations: config.limits.explain as usize,
                 bindings: config.limits.bindings as usize,
             },
+            cluster: cluster.clone(),
         };
         let (engine, news) = Engine::new(parts);
         streams.set_receiver(Arc::new(FromStreams(Arc::clone(&engine))));
@@ -120,6 +125,7 @@ impl Edge {
         });
         let mut tasks = vec![tokio::spawn(prober_task.run())];
         writer_task.open().await.map_err(StartError::Listen)?;
+        tasks.extend(join(&engine, cluster.as_ref()).await);
         engine.note_all_agents();
         tasks.push(tokio::spawn(Keeper::new(Arc::clone(&engine)).run()));
         tasks.push(tokio::spawn(Publisher::new(Arc::clone(&engine)).run()));
@@ -165,6 +171,30 @@ impl Edge {
         }
         self.engine.store.flush()
     }
+}
+
+/// What the edge has for being one of several, if it is.
+fn cluster(config: &Config) -> Result<Option<Arc<Cluster>>, StartError> {
+    let Some(redis) = &config.redis else { return Ok(None) };
+    let cluster = Cluster::new(&config.edge.name, redis, config.limits.calls as usize, rand::rng().random());
+    cluster.map(Some).map_err(StartError::Listen)
+}
+
+/// Takes its place among the edges: hears what they know before it serves, for as long as they do not keep it waiting.
+async fn join(engine: &Arc<Engine>, cluster: Option<&Arc<Cluster>>) -> Vec<JoinHandle<()>> {
+    let Some(cluster) = cluster else { return Vec::new() };
+    let mut reader = Reader::new(Arc::clone(engine), Arc::clone(cluster));
+    let mut heart = Heart::new(Arc::clone(engine), Arc::clone(cluster));
+    if reader.catch_up().await {
+        heart.beat().await;
+    } else {
+        tracing::warn!("the shared store does not answer; this edge serves by what it knows itself");
+    }
+    vec![
+        tokio::spawn(reader.run()),
+        tokio::spawn(heart.run()),
+        tokio::spawn(teller::run(Arc::clone(engine), Arc::clone(cluster))),
+    ]
 }
 
 fn open_store(config: &Config) -> Result<(Arc<dyn Store>, Saved), StoreError> {

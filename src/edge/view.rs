@@ -18,6 +18,7 @@ use crate::proxy::World;
 use crate::store::SavedAdmin;
 use crate::store::contract::StoreCounts;
 
+use super::cluster::seen::EdgeView;
 use super::engine::Engine;
 use super::farm_writer::{ConfigStatus, WriterHandle};
 use super::prober::{HealthBook, ProberHandle};
@@ -41,6 +42,9 @@ pub struct StatusView {
     pub calls: CallCounts,
     /// What survives a restart.
     pub store: StoreView,
+    /// The other edges, where there are several.
+    #[serde(default)]
+    pub edges: Vec<EdgeView>,
     /// Where it listens.
     pub listeners: Vec<String>,
     /// The nodes and gateways.
@@ -117,8 +121,11 @@ pub struct NodeView {
     pub admin_since: Option<u64>,
     /// What health checks say: `up`, `down` or `unknown`.
     pub health: String,
-    /// Calls on it.
+    /// Calls on it that this edge has.
     pub calls: u32,
+    /// Calls on it that other edges have.
+    #[serde(default)]
+    pub other_calls: u32,
     /// Calls that it may have.
     pub max_calls: Option<u32>,
     /// The part of its weight that it has now: less than 100 while it warms up or answers slowly.
@@ -291,6 +298,7 @@ impl Viewer {
             config: config_view(&status),
             calls: self.call_counts(),
             store: StoreView { is_up: !store.is_failing, lost: store.leases_lost, failures: store.failures },
+            edges: self.edges(),
             listeners: farm.listeners.iter().map(|l| format!("{}://{}", l.protocol.lower(), l.bind)).collect(),
             nodes,
         }
@@ -304,6 +312,9 @@ impl Viewer {
         }
         if store.is_failing {
             reasons.push("the store cannot write; leases will not survive a restart".to_owned());
+        }
+        if self.engine.cluster.as_ref().is_some_and(|cluster| !cluster.shared.is_up()) {
+            reasons.push("the shared store is away; calls go by what this edge knows itself".to_owned());
         }
         self.engine.with_board(|board| {
             for pool in farm.pools.iter().flatten().filter(|pool| !board.has_taker(pool.plan.id)) {
@@ -352,6 +363,7 @@ impl Viewer {
             scrape.agents.with_label_values(&[state.as_str()]).set(agents[state as usize]);
         }
         scrape.bindings.set(engine.registrations.count() as i64);
+        self.measure_edges();
         scrape.event_watchers.set(engine.events.watchers() as i64);
         scrape.connections.set(engine.streams.open() as i64);
         let store = engine.store.counts();
@@ -530,6 +542,7 @@ impl NodeParts<'_> {
             admin_since: since,
             health: board.assessment.verdict.as_str().to_owned(),
             calls: board.leases,
+            other_calls: board.others,
             max_calls: board.max_calls,
             share_percent: board.share_64ths * 100 / 64,
             pools: self.memberships(),
@@ -548,7 +561,7 @@ impl NodeParts<'_> {
         match (board.admin, board.assessment.verdict) {
             _ if self.is_gone => ("leaving", Some("no longer configured; its calls go on".to_owned())),
             (Admin::Disabled, _) => ("disabled", None),
-            (Admin::Draining, _) if board.leases > 0 => ("draining", None),
+            (Admin::Draining, _) if board.leases + board.others > 0 => ("draining", None),
             (Admin::Draining, _) => ("drained", Some("no calls left".to_owned())),
             (_, Verdict::Down) if self.book.addresses(self.node.id).is_empty() => {
                 ("down", Some("its name has no address".to_owned()))
@@ -557,7 +570,7 @@ impl NodeParts<'_> {
             _ if board.assessment.closed.is_some() => {
                 ("closed", board.assessment.closed.map(|why| why.as_str().to_owned()))
             }
-            _ if board.max_calls.is_some_and(|max| board.leases >= max) => ("full", None),
+            _ if board.max_calls.is_some_and(|max| board.leases + board.others >= max) => ("full", None),
             (_, Verdict::Unknown) => ("unknown", Some("not heard of yet".to_owned())),
             (_, Verdict::Up) if board.share_64ths < 64 => ("up", Some(self.why_less())),
             (_, Verdict::Up) => ("up", None),

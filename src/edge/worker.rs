@@ -10,7 +10,7 @@ use crate::transport::flow::{Flow, ListenerId, Protocol, Target};
 use crate::transport::udp::{ReceiveBatch, UdpSocket};
 
 use super::engine::Engine;
-use super::hands::Hands;
+use super::hands::{self, Hands};
 
 /// The threads of one UDP listener. They end when this is dropped.
 pub struct Workers {
@@ -63,7 +63,7 @@ fn carry(engine: &Arc<Engine>, listener: ListenerId, socket: &UdpSocket, stop: &
         hands.with_core(engine, now, |core, index| {
             for (remote, bytes) in batch.datagrams() {
                 let flow = Flow { listener, protocol: Protocol::Udp, remote, connection: None };
-                core.receive(bytes, flow, index);
+                hands::receive(engine, core, bytes, flow, index);
             }
         });
         hands.flush(engine, now);

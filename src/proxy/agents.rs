@@ -13,7 +13,7 @@ use crate::sip::message::Message;
 use crate::sip::{Method, Request};
 
 use super::branch::transaction;
-use super::contract::{Destination, Event, RejectReason, Side, World};
+use super::contract::{Destination, Event, Offered, RejectReason, Side, World};
 use super::core::{Core, Inbound};
 use super::dialog::NO_POOL;
 use super::forward::{Forwarding, opens_dialog};
@@ -99,10 +99,15 @@ impl<W: World> Core<'_, W> {
         wanted: Wanted<'_>,
     ) {
         let Inbound { request, flow, source, .. } = inbound;
+        let admitted = self.admit(shard, inbound, opening, &wanted);
+        if matches!(admitted, Err(None)) {
+            return;
+        }
         self.explain(shard, inbound, opening, NO_POOL, Choice::Location, Candidates::default());
-        let picked = match self.admit(shard, inbound, opening, &wanted) {
+        let picked = match admitted {
             Ok(picked) => picked,
             Err(reason) => {
+                let reason = reason.unwrap_or(RejectReason::AgentBusy);
                 let end = End { cause: EndCause::Failed, at: self.now, code: Some(reason.code()) };
                 shard.history.note_end(opening.key, end);
                 return self.reject(request, flow, source, reason);
@@ -121,26 +126,30 @@ impl<W: World> Core<'_, W> {
         self.offer(shard, slot, inbound, routing, picked);
     }
 
-    /// Whether the agent can be called and is free for this call: of two at the same moment, one.
+    /// Whether the agent can be called and is free for this call: of two at the same moment, one. No reason why not while that is being
+    /// asked.
     fn admit(
         &self,
         shard: &Shard,
         inbound: Inbound<'_>,
         opening: Opening<'_>,
         wanted: &Wanted<'_>,
-    ) -> Result<Picked, RejectReason> {
+    ) -> Result<Picked, Option<RejectReason>> {
         let Wanted { service, aor, contacts } = wanted;
         let nowhere = RejectReason::NotRegistered(service.not_registered);
-        let (Some(first), Some(registry)) = (contacts.first(), self.world.registry()) else { return Err(nowhere) };
+        let (Some(first), Some(registry)) = (contacts.first(), self.world.registry()) else {
+            return Err(Some(nowhere));
+        };
         if !shard.has_room() {
-            return Err(RejectReason::TooManyCalls);
+            return Err(Some(RejectReason::TooManyCalls));
         }
         let is_of_queue = has_header(inbound.request, QUEUE_HEADER);
         let offer = Offer { aor, key: opening.key, is_of_queue, gate: service.policy.gate };
-        if !registry.offer(offer, self.now) {
-            return Err(RejectReason::AgentBusy);
+        match registry.offer(offer, self.now) {
+            Offered::LetThrough => Ok(self.picked_contact(service.agents, first.way)),
+            Offered::Refused => Err(Some(RejectReason::AgentBusy)),
+            Offered::Asked => Err(None),
         }
-        Ok(self.picked_contact(service.agents, first.way))
     }
 
     /// A place for a call to an agent.

@@ -75,13 +75,24 @@ pub trait Registry {
     /// The time of day, which nonces carry.
     fn unix_secs(&self) -> u64;
     /// Lets a call through to an agent, or not, in one step with noting it.
-    fn offer(&self, offer: Offer<'_>, now: Moment) -> bool;
+    fn offer(&self, offer: Offer<'_>, now: Moment) -> Offered;
     /// Takes back a call that was let through and came to nothing before it was a lease.
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment);
     /// Notes whether a user is registered anywhere.
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment);
     /// True while one more registration can wait for the disk.
     fn has_room(&self) -> bool;
+}
+
+/// What became of a call that wants an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It goes to him.
+    LetThrough,
+    /// He is not free for it.
+    Refused,
+    /// It is being asked; the same message comes again when the answer is there.
+    Asked,
 }
 
 /// One message to send.

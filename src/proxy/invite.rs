@@ -106,7 +106,7 @@ impl<W: World> Core<'_, W> {
         let picked = match self.world.take(pick) {
             Ok(picked) => picked,
             Err(no_seat) => {
-                let reason = refusal(no_seat.why);
+                let Some(reason) = refusal(no_seat.why) else { return };
                 self.explain(shard, inbound, opening, opening.pool, Choice::LeastCalls, *no_seat.candidates);
                 let end = End { cause: EndCause::Failed, at: self.now, code: Some(reason.code()) };
                 shard.history.note_end(opening.key, end);
@@ -344,10 +344,11 @@ pub(super) struct Aim {
     pub routes: Vec<u8>,
 }
 
-/// What the caller is told when no node was found.
-pub(super) fn refusal(why: NoSeatWhy) -> RejectReason {
+/// What the caller is told when no node was found; nothing while that is being asked.
+pub(super) fn refusal(why: NoSeatWhy) -> Option<RejectReason> {
     match why {
-        NoSeatWhy::Full => RejectReason::Full,
-        NoSeatWhy::NoneAlive => RejectReason::NoneAlive,
+        NoSeatWhy::Full => Some(RejectReason::Full),
+        NoSeatWhy::NoneAlive => Some(RejectReason::NoneAlive),
+        NoSeatWhy::Asked => None,
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! [`contract`] says what is kept. [`embedded`] keeps it in a folder of the machine: a database file for what must be on disk
 //! before it is acknowledged, and in front of it a [`journal`] in shared memory for leases, which survives the death
-//! of the process at the price of a memory copy.
+//! of the process at the price of a memory copy. [`redis`] is where several edges meet.
 
 pub mod contract;
 pub mod embedded;
 pub mod journal;
+pub mod redis;
 
 pub use contract::{Saved, SavedAdmin, SavedBinding, SavedLease, Store, StoreError};

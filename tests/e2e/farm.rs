@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::edge::Edge;
 use crate::lab::Lab;
-use crate::process::{Output, secs, until};
+use crate::process::{Output, Process, need, secs, until};
 use crate::sipp::{Load, Sipp, password_of};
 
 /// How long nodes may take until the edge has heard of them.
@@ -27,6 +27,8 @@ const SHOWN_LINES: usize = 60;
 pub struct Farm {
     net: u8,
     listen: String,
+    /// More keys of the edge.
+    edge_keys: String,
     gateway: String,
     nodes: Vec<(String, String)>,
     pool: String,
@@ -51,6 +53,7 @@ impl Farm {
         Farm {
             net,
             listen: String::new(),
+            edge_keys: String::new(),
             gateway: String::new(),
             nodes: vec![],
             pool: String::new(),
@@ -112,6 +115,49 @@ impl Farm {
         self
     }
 
+    /// One of two edges, which meet in Redis; the other one is at .9.
+    pub fn of_two(mut self, redis: &str) -> Self {
+        self.edge_keys = ", secret: \"one secret of both edges\"".to_owned();
+        let store = format!("store: {{ redis: {{ {redis}, url: \"redis://{}\" }} }}", self.redis_at());
+        self.with(&store)
+    }
+
+    /// Where Redis is.
+    pub fn redis_at(&self) -> String {
+        format!("{}:6379", self.ip(40))
+    }
+
+    /// Starts Redis, empty.
+    pub fn redis(&self) -> Process {
+        need("redis-server");
+        let (ip, folder) = (self.ip(40), self.path(""));
+        let options = ["--port", "6379", "--bind", &ip, "--save", "", "--appendonly", "no", "--loglevel", "warning"];
+        let redis = Process::start("redis", "redis-server", &options.map(str::to_owned), &folder);
+        let at = self.redis_at().parse().unwrap();
+        until("Redis listens", secs(10), || {
+            std::net::TcpStream::connect_timeout(&at, Duration::from_millis(200)).is_ok()
+        });
+        redis
+    }
+
+    /// Where the other edge is.
+    pub fn other_at(&self) -> String {
+        format!("{}:5060", self.ip(9))
+    }
+
+    /// Starts the other edge, with the same farm.
+    pub fn other_edge(&self) -> Edge {
+        let folder = self.path("other");
+        std::fs::create_dir_all(&folder).unwrap();
+        let yaml = self
+            .yaml()
+            .replace("name: e2e,", "name: e2e-2,")
+            .replace(&format!("{}:", self.ip(10)), &format!("{}:", self.ip(9)));
+        let yaml = yaml.replace(&self.path("state").display().to_string(), &folder.join("state").display().to_string());
+        std::fs::write(folder.join("dispatcher.yaml"), yaml).unwrap();
+        Edge::start(&folder.join("dispatcher.yaml"), &folder, &format!("{}:8080", self.ip(9)))
+    }
+
     /// A registrar with these users and more lines of its section. SIPp knows MD5 only, and takes what is offered first.
     pub fn registrar(self, users: &[String], lines: &str) -> Self {
         let user = |name: &String| format!("    - {{ name: \"{name}\", password: \"{}\" }}\n", password_of(name));
@@ -164,12 +210,13 @@ impl Farm {
         let nodes: String =
             self.nodes.iter().map(|(name, keys)| format!("      - {{ name: {name}, {keys} }}\n")).collect();
         format!(
-            "edge: {{ name: e2e, domains: [pbx.example.com], state_dir: {} }}\n\
+            "edge: {{ name: e2e, domains: [pbx.example.com], state_dir: {}{} }}\n\
              listen: [\"udp://{edge}:5060\", \"tcp://{edge}:5060\"{}]\n\
              gateways:\n  - {{ name: pri-1, source: [{gateway}] }}\n{}\
              pools:\n  inbound:\n{}    nodes:\n{nodes}{}\
              api: {{ listen: \"{edge}:8080\" }}\n{}",
             state.display(),
+            self.edge_keys,
             self.listen,
             self.gateway,
             self.pool,

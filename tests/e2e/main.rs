@@ -9,6 +9,7 @@ mod agents;
 mod asterisk;
 mod bad_input;
 mod calls;
+mod cluster;
 mod edge;
 mod events;
 mod farm;

@@ -19,7 +19,7 @@ use cordboard::edge::clock::Reading;
 use cordboard::edge::saving;
 use cordboard::keys::Keys;
 use cordboard::moment::Moment;
-use cordboard::proxy::contract::{Destination, Registry, TryId};
+use cordboard::proxy::contract::{Destination, Offered, Registry, TryId};
 use cordboard::proxy::{Core, Event, Outbox, Scratch, World};
 use cordboard::registrar::auth::Use;
 use cordboard::registrar::digest::Algorithm as Digest;
@@ -77,8 +77,8 @@ impl Registry for Registered {
         self.unix_secs.get()
     }
 
-    fn offer(&self, offer: Offer<'_>, now: Moment) -> bool {
-        self.book.borrow_mut().offer(offer, now)
+    fn offer(&self, offer: Offer<'_>, now: Moment) -> Offered {
+        if self.book.borrow_mut().offer(offer, now) { Offered::LetThrough } else { Offered::Refused }
     }
 
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {

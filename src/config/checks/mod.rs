@@ -11,6 +11,7 @@ mod pools;
 mod reach;
 mod registrar;
 mod routes;
+mod store;
 
 use std::collections::BTreeMap;
 
@@ -80,7 +81,8 @@ impl Check<'_> {
         Config {
             edge: self.edge(raw.edge.as_ref().unwrap_or(&RawEdge::default())),
             listen,
-            store: raw.store.unwrap_or(super::checked::StoreKind::Embedded),
+            store: store::kept(raw.store.as_ref()),
+            redis: self.redis(raw),
             gateways: gateways.into_iter().map(|gateway| gateway.value).collect(),
             nodes,
             pools,

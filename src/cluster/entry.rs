@@ -1,0 +1,137 @@
+//! One thing that an edge tells the others. Entries are whole: the last one about a thing is all there is to know about it, so
+//! that one who hears an entry twice, or an old one after it missed some, is not misled.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::contract::{SavedAdmin, SavedBinding, SavedLease};
+
+/// The form that entries are written in. One of another form is not read: it comes from an edge of another version.
+const FORM: u8 = 1;
+
+/// Something that one edge knows first hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry<'a> {
+    /// A call, as long as it takes a place; the edge that tells it has it.
+    Call {
+        /// Key of its Call-ID.
+        key: u128,
+        /// Whether a queue sent it to an agent.
+        is_of_queue: bool,
+        /// What is known of it; none once it is over.
+        #[serde(borrow)]
+        lease: Option<Box<SavedLease<'a>>>,
+    },
+    /// All phones of a user.
+    Bindings {
+        /// The user.
+        #[serde(borrow)]
+        aor: &'a [u8],
+        /// The phones; none left when it is empty.
+        #[serde(borrow)]
+        list: Vec<PeerBinding<'a>>,
+    },
+    /// Whether queues may call an agent.
+    NotReady {
+        /// The user.
+        #[serde(borrow)]
+        user: &'a [u8],
+        /// Why not; none when they may.
+        reason: Option<&'a str>,
+    },
+    /// What an operator wants of a node.
+    Admin {
+        /// The node's name.
+        node: &'a str,
+        /// None for `enabled`.
+        wanted: Option<SavedAdmin>,
+    },
+}
+
+/// A phone, and the edge that it registered at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerBinding<'a> {
+    /// Name of the edge that keeps it alive and holds its connection.
+    pub edge: &'a str,
+    /// The phone.
+    #[serde(borrow)]
+    pub binding: SavedBinding<'a>,
+}
+
+/// Longest name of an edge in an entry.
+const EDGE_LEN_MAX: usize = 255;
+
+impl<'a> Entry<'a> {
+    /// Writes it with the name of the edge that tells it.
+    pub fn write(&self, edge: &str) -> Vec<u8> {
+        let edge = &edge.as_bytes()[..edge.len().min(EDGE_LEN_MAX)];
+        let mut octets = vec![FORM, edge.len() as u8];
+        octets.extend_from_slice(edge);
+        // Writing to memory cannot fail.
+        postcard::to_extend(self, octets).unwrap_or_default()
+    }
+
+    /// Reads who tells it, and what; `None` when the octets are damaged or of another form.
+    pub fn read(octets: &'a [u8]) -> Option<(&'a str, Self)> {
+        let (form, rest) = octets.split_first()?;
+        let (length, rest) = rest.split_first()?;
+        let (edge, rest) = rest.split_at_checked(usize::from(*length))?;
+        let entry = (*form == FORM).then(|| postcard::from_bytes(rest).ok()).flatten()?;
+        Some((std::str::from_utf8(edge).ok()?, entry))
+    }
+
+    /// What it is about: a later entry with the same name takes its place.
+    pub fn name(&self) -> Vec<u8> {
+        match self {
+            Entry::Call { key, .. } => format!("c:{key:032x}").into_bytes(),
+            Entry::Bindings { aor, .. } => [b"b:", *aor].concat(),
+            Entry::NotReady { user, .. } => [b"n:", *user].concat(),
+            Entry::Admin { node, .. } => [b"a:", node.as_bytes()].concat(),
+        }
+    }
+
+    /// True when nothing is left to know: the thing is over, or as everybody assumes.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Entry::Call { lease, .. } => lease.is_none(),
+            Entry::Bindings { list, .. } => list.is_empty(),
+            Entry::NotReady { reason, .. } => reason.is_none(),
+            Entry::Admin { wanted, .. } => wanted.is_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_entry_comes_back_as_it_was_and_damage_is_seen() {
+        let entries = [
+            Entry::NotReady { user: b"1001", reason: Some("lunch") },
+            Entry::Admin { node: "ast-1", wanted: Some(SavedAdmin { state: "draining".into(), since: 7 }) },
+            Entry::Bindings { aor: b"\xff,\n", list: Vec::new() },
+            Entry::Call { key: u128::MAX, is_of_queue: true, lease: None },
+        ];
+        for entry in entries {
+            let octets = entry.write("edge-1");
+            assert_eq!(Entry::read(&octets), Some(("edge-1", entry.clone())));
+            assert_eq!(Entry::read(&octets[..octets.len() - 1]), None);
+            assert_eq!(Entry::read(&[&[9], &octets[1..]].concat()), None);
+        }
+    }
+
+    #[test]
+    fn what_is_over_is_known_by_itself() {
+        assert!(Entry::NotReady { user: b"1", reason: None }.is_over());
+        assert!(!Entry::NotReady { user: b"1", reason: Some("") }.is_over());
+        assert!(Entry::Bindings { aor: b"1", list: Vec::new() }.is_over());
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_read_without_harm(octets in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Entry::read(&octets);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Which edges there are, from their heartbeats.
+//!
+//! An edge is there as long as its heartbeat is younger than a limit, by the reader's own clock: a peer's clock may be an hour off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::moment::Moment;
+
+/// Edges of one farm at most; more are not taken in.
+const EDGES_MAX: usize = 64;
+
+/// What an edge says of itself with every heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Rises by one with each heartbeat of one run.
+    pub beat: u64,
+    /// Tells one run of the process from the next.
+    pub run: u64,
+    /// The generation of its configuration.
+    pub generation: String,
+    /// Its version.
+    pub version: String,
+    /// Where other edges reach it: protocol, address and port.
+    pub address: String,
+    /// Its clock, in milliseconds of Unix time.
+    pub clock: u64,
+    /// Calls that it has.
+    pub calls: u64,
+    /// True while it takes no new calls because it is stopping.
+    pub is_stopping: bool,
+    /// Nodes that it takes for dead.
+    pub down: Vec<String>,
+}
+
+/// Another edge.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its last heartbeat.
+    pub heartbeat: Heartbeat,
+    /// When a new one was last seen.
+    pub seen: Moment,
+    /// How far its clock is ahead of ours, in milliseconds, as of that heartbeat; the way it took is in it.
+    pub clock_ahead_millis: i64,
+}
+
+/// What changed with the heartbeats that were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An edge came, or came back.
+    Came(Arc<str>),
+    /// An edge started anew: what it had before is over, unless it says otherwise.
+    Restarted(Arc<str>),
+    /// An edge's heartbeat has stopped.
+    Gone(Arc<str>),
+}
+
+/// All edges but the own one.
+#[derive(Debug, Default)]
+pub struct Members {
+    list: BTreeMap<Arc<str>, Member>,
+}
+
+impl Members {
+    /// Takes in what was read: the newest heartbeat of each edge. Those that did not beat within `gone_after` are gone.
+    pub fn read<'a>(
+        &mut self,
+        heartbeats: impl Iterator<Item = (&'a str, Heartbeat)>,
+        own_clock: u64,
+        now: Moment,
+        gone_after: Duration,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (edge, heartbeat) in heartbeats {
+            self.take_in(edge, heartbeat, own_clock, now, &mut changes);
+        }
+        self.list.retain(|edge, member| {
+            let is_here = now.since(member.seen) < gone_after;
+            if !is_here {
+                changes.push(Change::Gone(Arc::clone(edge)));
+            }
+            is_here
+        });
+        changes
+    }
+
+    fn take_in(&mut self, edge: &str, heartbeat: Heartbeat, own_clock: u64, now: Moment, changes: &mut Vec<Change>) {
+        let clock_ahead_millis = heartbeat.clock as i64 - own_clock as i64;
+        let has_room = self.list.len() < EDGES_MAX;
+        match self.list.get_mut(edge) {
+            // The same heartbeat as before is no sign of life.
+            Some(member) if (member.heartbeat.run, member.heartbeat.beat) == (heartbeat.run, heartbeat.beat) => {}
+            Some(member) => {
+                if member.heartbeat.run != heartbeat.run {
+                    changes.push(Change::Restarted(edge.into()));
+                }
+                *member = Member { heartbeat, seen: now, clock_ahead_millis };
+            }
+            None if has_room => {
+                changes.push(Change::Came(edge.into()));
+                self.list.insert(edge.into(), Member { heartbeat, seen: now, clock_ahead_millis });
+            }
+            None => {}
+        }
+    }
+
+    /// True while the edge is there.
+    pub fn is_here(&self, edge: &str) -> bool {
+        self.list.contains_key(edge)
+    }
+
+    /// One edge.
+    pub fn find(&self, edge: &str) -> Option<&Member> {
+        self.list.get(edge)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Member)> {
+        self.list.iter().map(|(edge, member)| (&**edge, member))
+    }
+
+    /// Whether the edge of this name speaks for all: the first by name of those that are there.
+    pub fn is_first(&self, own: &str) -> bool {
+        self.list.keys().next().is_none_or(|first| own < &**first)
+    }
+
+    /// Who takes over something that an edge left behind: one of those that are there, the same one wherever it is asked.
+    pub fn heir<'a>(&'a self, own: &'a str, key: u64) -> &'a str {
+        let score = |edge: &str| {
+            let hash = edge.bytes().fold(key ^ 0xcbf2_9ce4_8422_2325, |hash, octet| {
+                (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+            (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        };
+        self.list.keys().map(|edge| &**edge).chain([own]).max_by_key(|edge| (score(edge), *edge)).unwrap_or(own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GONE: Duration = Duration::from_secs(3);
+
+    fn at(secs: u64) -> Moment {
+        Moment::from_micros(secs * 1_000_000)
+    }
+
+    fn beat(run: u64, beat: u64) -> Heartbeat {
+        Heartbeat { run, beat, clock: 10_000, ..Heartbeat::default() }
+    }
+
+    fn read(members: &mut Members, beats: &[(&'static str, Heartbeat)], secs: u64) -> Vec<Change> {
+        members.read(beats.iter().map(|(edge, beat)| (*edge, beat.clone())), 4_000, at(secs), GONE)
+    }
+
+    #[test]
+    fn an_edge_is_gone_when_its_heartbeat_stands_still() {
+        let mut members = Members::default();
+        assert_eq!(read(&mut members, &[("b", beat(1, 1))], 10), [Change::Came("b".into())]);
+        assert_eq!(members.find("b").unwrap().clock_ahead_millis, 6_000);
+        assert_eq!(read(&mut members, &[("b", beat(1, 2))], 12), []);
+        assert_eq!(read(&mut members, &[("b", beat(1, 2))], 14), [], "an old heartbeat is no sign of life");
+        assert_eq!(read(&mut members, &[("b", beat(1, 2))], 15), [Change::Gone("b".into())]);
+        assert!(!members.is_here("b"));
+    }
+
+    #[test]
+    fn an_edge_that_started_anew_is_told_from_one_that_went_on() {
+        let mut members = Members::default();
+        read(&mut members, &[("b", beat(1, 7))], 10);
+        assert_eq!(read(&mut members, &[("b", beat(2, 1))], 11), [Change::Restarted("b".into())]);
+    }
+
+    #[test]
+    fn one_edge_speaks_for_all() {
+        let mut members = Members::default();
+        assert!(members.is_first("b"));
+        read(&mut members, &[("a", beat(1, 1)), ("c", beat(1, 1))], 10);
+        assert!(!members.is_first("b"));
+        read(&mut members, &[("c", beat(1, 2))], 14);
+        assert!(members.is_first("b"));
+    }
+
+    #[test]
+    fn all_edges_agree_on_the_heir_and_everybody_inherits_something() {
+        let edges = ["a", "b", "c"];
+        let members = |own: &str| {
+            let mut members = Members::default();
+            let others = edges.iter().filter(|edge| **edge != own);
+            members.read(others.map(|edge| (*edge, beat(1, 1))), 0, at(1), GONE);
+            members
+        };
+        let mut inherited = BTreeMap::new();
+        for key in 0..300 {
+            let heirs: Vec<String> = edges.iter().map(|own| members(own).heir(own, key).to_owned()).collect();
+            assert!(heirs.iter().all(|heir| *heir == heirs[0]), "{heirs:?}");
+            *inherited.entry(heirs[0].clone()).or_insert(0) += 1;
+        }
+        assert!(inherited.values().all(|count| *count > 60), "{inherited:?}");
+    }
+
+    #[test]
+    fn there_are_only_so_many_edges() {
+        let mut members = Members::default();
+        let names: Vec<String> = (0..100).map(|number| format!("edge-{number}")).collect();
+        members.read(names.iter().map(|name| (name.as_str(), beat(1, 1))), 0, at(1), GONE);
+        assert_eq!(members.iter().count(), EDGES_MAX);
+    }
+}

@@ -1,0 +1,225 @@
+//! What the other edges told, and what it means here: where calls are, how many a node has, what agents are doing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::agents::agent::Doing;
+use crate::calls::{CallKey, Lease, NodeId, PoolId, Shard};
+use crate::cluster::Entry;
+use crate::cluster::peers::PeerCall;
+use crate::config::checked::AGENTS;
+use crate::dispatch::board::NoSeatWhy;
+use crate::dispatch::{Farm, NoSeat, Pick, Picked};
+use crate::edge::asking::{self, Answer, Question};
+use crate::edge::engine::Engine;
+use crate::edge::saving;
+use crate::proxy::World;
+use crate::registrar::Aor;
+use crate::store::SavedLease;
+use crate::store::contract::LEASE_LEN_MAX;
+use crate::store::redis::Seatable;
+
+use super::Cluster;
+
+/// Nodes that a choice over all edges is made from: the best by what this edge knows.
+const NODES_MAX: usize = 64;
+
+impl Engine {
+    /// Takes in what an edge told. What this edge told itself comes back in its place among what the others told: whoever told of a
+    /// call last has it.
+    pub fn hear(&self, edge: &str, entry: Entry<'_>) {
+        let Some(cluster) = &self.cluster else { return };
+        match entry {
+            Entry::Call { key, lease: Some(lease), .. } if *edge == *cluster.edge => {
+                self.hear_own(cluster, CallKey(key), &lease);
+            }
+            _ if *edge == *cluster.edge => {}
+            Entry::Call { key, is_of_queue, lease: Some(lease) } => {
+                self.hear_call(cluster, edge, CallKey(key), is_of_queue, &lease);
+            }
+            Entry::Call { key, lease: None, .. } => self.hear_end(cluster, CallKey(key)),
+            Entry::Bindings { .. } | Entry::NotReady { .. } | Entry::Admin { .. } => {}
+        }
+    }
+
+    /// Another edge thought for a moment that it had the call, and told so before.
+    fn hear_own(&self, cluster: &Cluster, key: CallKey, lease: &SavedLease<'_>) {
+        if let Some(call) = cluster.with_peers(|peers| peers.take(key)) {
+            self.count_others(cluster, &call.node);
+            let mut shard = self.shard(key);
+            self.open_here(&mut shard, key, lease);
+            self.save(&mut shard);
+        }
+    }
+
+    fn hear_call(&self, cluster: &Cluster, edge: &str, key: CallKey, is_of_queue: bool, lease: &SavedLease<'_>) {
+        self.let_go(key);
+        let mut buffer = [0; LEASE_LEN_MAX];
+        let Some(octets) = lease.write(&mut buffer) else { return };
+        let node: Arc<str> = lease.node.into();
+        let before = cluster.with_peers(|peers| {
+            let edge = peers.name(edge);
+            peers.put(key, PeerCall { edge, node: Arc::clone(&node), is_of_queue, lease: octets.into() })
+        });
+        self.count_others(cluster, &node);
+        if let Some(before) = before.filter(|before| before.node != node) {
+            self.count_others(cluster, &before.node);
+        }
+        self.note_peer_call(key, lease, is_of_queue);
+    }
+
+    fn hear_end(&self, cluster: &Cluster, key: CallKey) {
+        let Some(call) = cluster.with_peers(|peers| peers.take(key)) else { return };
+        self.count_others(cluster, &call.node);
+        let Some(lease) = SavedLease::read(&call.lease) else { return };
+        let (now, farm) = (self.clock.now(), self.farm.load());
+        let Some(service) = &farm.registrar else { return };
+        for aor in agents_of(&lease) {
+            self.registrations.with_book(|book| book.note(&aor, key, None, service.policy.wrapup, now));
+        }
+    }
+
+    /// What a call of another edge means for the agents at its ends.
+    fn note_peer_call(&self, key: CallKey, lease: &SavedLease<'_>, is_of_queue: bool) {
+        let now = self.clock.now();
+        let called = (lease.node == AGENTS).then(|| Aor::from_user(lease.called)).flatten();
+        let ringing = if lease.answered.is_some() { Doing::Talking } else { Doing::Ringing };
+        let calling = lease.agent.and_then(Aor::from_user);
+        for (aor, doing) in called.map(|aor| (aor, ringing)).into_iter().chain(calling.map(|aor| (aor, Doing::Talking)))
+        {
+            self.registrations.with_book(|book| book.note_let_through(&aor, key, doing, is_of_queue, now));
+        }
+    }
+
+    /// Whether a queue sent a call to an agent.
+    pub(in crate::edge) fn is_of_queue(&self, lease: &Lease, farm: &Farm) -> bool {
+        let is_to_agent = farm.registrar.as_ref().is_some_and(|service| lease.node == service.agents);
+        is_to_agent
+            && self.registrations.with_book(|book| {
+                let agent = book.find(lease.names.called());
+                agent.is_some_and(|agent| agent.calls().iter().any(|call| call.key == lease.key && call.is_of_queue))
+            })
+    }
+
+    /// A call that another edge has is no longer here. Nothing about it is over.
+    fn let_go(&self, key: CallKey) {
+        let mut shard = self.shard(key);
+        let Some(slot) = shard.find(key).filter(|slot| shard.lease(*slot).is_open()) else { return };
+        let lease = shard.remove(slot);
+        drop(shard);
+        lease.seat.into_iter().for_each(|seat| self.give_back(seat));
+        self.store.lease(key.0, None);
+    }
+
+    /// True when the call has its place here.
+    pub fn has_call(&self, key: CallKey) -> bool {
+        let shard = self.shard(key);
+        shard.find(key).is_some_and(|slot| shard.lease(slot).is_open())
+    }
+
+    /// A message came for a call that another edge has: it is here from now on.
+    pub(in crate::edge) fn take_over(&self, cluster: &Cluster, shard: &mut Shard, key: CallKey) {
+        let Some(call) = cluster.take_over(key) else { return };
+        self.count_others(cluster, &call.node);
+        if let Some(lease) = SavedLease::read(&call.lease) {
+            self.open_here(shard, key, &lease);
+        }
+    }
+
+    fn open_here(&self, shard: &mut Shard, key: CallKey, lease: &SavedLease<'_>) {
+        if shard.find(key).is_some() {
+            return;
+        }
+        let farm = self.farm.load();
+        let Some(node) = node_named(&farm, lease.node) else { return };
+        let pool = farm.pools.iter().flatten().find(|pool| *pool.name == *lease.pool).map(|pool| pool.plan.id);
+        let pool = pool.unwrap_or(PoolId(u32::MAX));
+        let restored = saving::restored(key, lease, node, pool, self.clock.reading(), || self.take_on(node));
+        match restored.map(|lease| shard.open(lease)) {
+            Some(Ok(slot)) => shard.save(slot),
+            Some(Err(lease)) => lease.seat.into_iter().for_each(|seat| self.give_back(seat)),
+            None => {}
+        }
+    }
+
+    /// Chooses over the calls of all edges: by asking, or by the answer when it is there.
+    pub(in crate::edge) fn take_of_all(&self, cluster: &Cluster, pick: Pick<'_>) -> Result<Picked, NoSeat> {
+        match asking::take_answer() {
+            Some(Answer::Node(name)) => {
+                let node = node_named(&self.farm.load(), &name);
+                self.with_board(|board| match node {
+                    Some(node) => board.take_chosen(node, pick),
+                    None => board.take(pick),
+                })
+            }
+            Some(Answer::Full) => Err(self.with_board(|board| board.no_seat(pick, NoSeatWhy::Full))),
+            None if self.may_ask(cluster, pick) => self.ask_for_seat(pick),
+            _ => self.with_board(|board| board.take(pick)),
+        }
+    }
+
+    /// Only a new call is worth a question; a second try goes by what is known.
+    fn may_ask(&self, cluster: &Cluster, pick: Pick<'_>) -> bool {
+        !asking::is_again() && pick.prefer.is_none() && pick.avoid.is_empty() && cluster.shared.is_up()
+    }
+
+    fn ask_for_seat(&self, pick: Pick<'_>) -> Result<Picked, NoSeat> {
+        let farm = self.farm.load();
+        self.with_board(|board| {
+            let nodes = board.seatables(pick, NODES_MAX);
+            let named = nodes.iter().filter_map(|one| {
+                Some(Seatable {
+                    node: farm.node(one.node)?.name.to_string(),
+                    weight: one.weight_64ths,
+                    calls_max: one.max_calls.unwrap_or(0),
+                    tier: one.tier,
+                })
+            });
+            let nodes: Vec<Seatable> = named.collect();
+            if nodes.is_empty() {
+                return board.take(pick);
+            }
+            asking::ask(Question::Seat { key: pick.key, nodes });
+            Err(board.no_seat(pick, NoSeatWhy::Asked))
+        })
+    }
+
+    /// Tells the board how many calls other edges have on a node.
+    fn count_others(&self, cluster: &Cluster, node: &str) {
+        if let Some(id) = node_named(&self.farm.load(), node) {
+            let others = cluster.with_peers(|peers| peers.on_node(node));
+            self.with_board(|board| board.set_others(id, others));
+        }
+    }
+
+    /// The same for all nodes: after the farm has changed.
+    pub fn count_all_others(&self, cluster: &Cluster) {
+        let (farm, counts): (_, BTreeMap<Arc<str>, u32>) = (self.farm.load(), cluster.calls_by_node());
+        self.with_board(|board| {
+            for node in farm.nodes.iter().flatten() {
+                board.set_others(node.id, counts.get(&node.name).copied().unwrap_or(0));
+            }
+        });
+    }
+
+    /// Tells everything that this edge knows first hand.
+    pub fn tell_all(&self) {
+        let Some(cluster) = &self.cluster else { return };
+        let (farm, clocks) = (self.farm.load(), self.clock.reading());
+        self.look_at_shards(|shard| {
+            for lease in shard.iter().filter(|lease| lease.is_open()) {
+                let saved = saving::saved(lease, &farm, clocks);
+                cluster.tell_call(lease.key, Some(&saved), self.is_of_queue(lease, &farm));
+            }
+        });
+    }
+}
+
+fn node_named(farm: &Farm, name: &str) -> Option<NodeId> {
+    farm.nodes.iter().flatten().find(|node| *node.name == *name).map(|node| node.id)
+}
+
+fn agents_of(lease: &SavedLease<'_>) -> impl Iterator<Item = Aor> {
+    let called = (lease.node == AGENTS).then(|| Aor::from_user(lease.called)).flatten();
+    called.into_iter().chain(lease.agent.and_then(Aor::from_user))
+}

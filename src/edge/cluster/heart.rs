@@ -1,0 +1,151 @@
+//! The heartbeat: says that this edge is there, hears who else is, and takes over what one who is gone left behind.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rand::RngExt;
+
+use crate::cluster::members::{Change, Heartbeat};
+use crate::edge::clock::wall_millis;
+use crate::edge::engine::Engine;
+use crate::proxy::World;
+use crate::store::redis::Beaten;
+
+use super::Cluster;
+
+/// Heartbeats within the time that an edge may be silent.
+const BEATS: u32 = 5;
+/// Every so many heartbeats the first edge looks for places of calls that nobody has.
+const SWEEP_EVERY: u64 = 50;
+
+/// The task.
+pub struct Heart {
+    engine: Arc<Engine>,
+    cluster: Arc<Cluster>,
+    beat: u64,
+    epoch: Option<String>,
+    is_away: bool,
+    /// Places of which no edge knew a call when they were last looked at.
+    doubtful: BTreeSet<u128>,
+}
+
+impl Heart {
+    /// For this edge.
+    pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>) -> Self {
+        Heart { engine, cluster, beat: 0, epoch: None, is_away: false, doubtful: BTreeSet::new() }
+    }
+
+    /// Runs until it is aborted.
+    pub async fn run(mut self) {
+        loop {
+            self.beat().await;
+            tokio::time::sleep(self.cluster.gone_after / BEATS).await;
+        }
+    }
+
+    /// One heartbeat.
+    pub async fn beat(&mut self) {
+        self.beat += 1;
+        let octets = serde_json::to_vec(&self.heartbeat()).unwrap_or_default();
+        let new_epoch = format!("{:032x}", rand::rng().random::<u128>());
+        match self.cluster.shared.beat(&self.cluster.edge, &octets, &new_epoch).await {
+            Ok(beaten) => {
+                if std::mem::replace(&mut self.is_away, false) {
+                    tracing::info!("the shared store answers again");
+                }
+                self.hear(beaten);
+                if self.beat.is_multiple_of(SWEEP_EVERY) && self.cluster.is_first() {
+                    self.sweep().await;
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_away, true) {
+                    tracing::warn!("the shared store is away: {error}; calls go by what this edge knows itself");
+                }
+            }
+        }
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let farm = self.engine.farm.load();
+        let mut calls = 0;
+        self.engine.look_at_shards(|shard| calls += shard.iter().filter(|lease| lease.is_open()).count() as u64);
+        let down = farm.nodes.iter().flatten().filter(|node| node.live.is_down()).map(|node| node.name.to_string());
+        Heartbeat {
+            beat: self.beat,
+            run: self.cluster.run,
+            generation: farm.generation.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: farm.listeners.first().map_or_else(String::new, |listener| {
+                format!("{}://{}", listener.protocol.lower(), String::from_utf8_lossy(&listener.sent_by))
+            }),
+            clock: wall_millis(),
+            calls,
+            is_stopping: self.engine.is_stopping(),
+            down: down.collect(),
+        }
+    }
+
+    fn hear(&mut self, beaten: Beaten) {
+        if self.epoch.as_ref() != Some(&beaten.epoch) {
+            if self.epoch.is_some() {
+                tracing::warn!("the shared store was emptied; everything that this edge knows is told again");
+                self.cluster.owes_all.store(true, Ordering::Relaxed);
+                self.cluster.wake.notify_one();
+            }
+            self.epoch = Some(beaten.epoch);
+        }
+        let own = Arc::clone(&self.cluster.edge);
+        let heartbeats = beaten.edges.iter().filter(|(edge, _)| **edge != *own).filter_map(|(edge, octets)| {
+            let heartbeat: Heartbeat = serde_json::from_slice(octets).ok()?;
+            Some((edge.as_str(), heartbeat))
+        });
+        let now = self.engine.clock.now();
+        let (changes, is_first) = {
+            let mut members = self.cluster.members.lock();
+            let changes = members.read(heartbeats, wall_millis(), now, self.cluster.gone_after);
+            (changes, members.is_first(&own))
+        };
+        self.cluster.is_first.store(is_first, Ordering::Relaxed);
+        changes.into_iter().for_each(|change| self.act_on(change));
+    }
+
+    fn act_on(&self, change: Change) {
+        match change {
+            Change::Came(edge) => tracing::info!(edge = &*edge, "edge {edge} is here"),
+            Change::Restarted(edge) => tracing::info!(edge = &*edge, "edge {edge} has started anew"),
+            Change::Gone(edge) => {
+                let inherited = self.inherit(&edge);
+                tracing::warn!(edge = &*edge, "edge {edge} is gone; {inherited} of its calls are this edge's now");
+            }
+        }
+    }
+
+    /// Takes over this edge's part of what another one left behind.
+    fn inherit(&self, edge: &str) -> usize {
+        let keys = self.cluster.with_peers(|peers| peers.of_edge(edge));
+        let own = Arc::clone(&self.cluster.edge);
+        let is_heir = |key: u128| self.cluster.with_members(|members| members.heir(&own, key as u64) == &*own);
+        let mut inherited = 0;
+        for key in keys.into_iter().filter(|key| is_heir(key.0)) {
+            // Looking for a call takes it over.
+            inherited += self.engine.with_shard(key, |shard| usize::from(shard.find(key).is_some()));
+        }
+        inherited
+    }
+
+    /// Gives back places in the shared store that belong to no call: an edge died between taking one and telling of the call.
+    async fn sweep(&mut self) {
+        let Ok(seats) = self.cluster.shared.seats().await else { return };
+        let is_known = |key: u128| {
+            let key = crate::calls::CallKey(key);
+            self.cluster.with_peers(|peers| peers.find(key).is_some()) || self.engine.has_call(key)
+        };
+        let unknown: BTreeSet<u128> = seats.iter().map(|(key, ..)| *key).filter(|key| !is_known(*key)).collect();
+        for key in unknown.intersection(&self.doubtful) {
+            self.cluster.tell_call(crate::calls::CallKey(*key), None, false);
+        }
+        self.doubtful = unknown;
+    }
+}

@@ -1,0 +1,152 @@
+//! One of several edges.
+//!
+//! - [`teller`]: what this edge knows first hand goes into the log
+//! - [`reader`]: what the others told is read, and [`hearing`] what it means here
+//! - [`heart`]: who is there, and who inherits the calls of one who is gone
+//! - [`lane`]: messages that wait for an answer
+//! - [`seen`]: what can be seen of it from outside
+//!
+//! A call is at the edge that carried its last message. Every edge holds what is known of every call, so a message that comes
+//! to another edge finds its node without asking anybody; the call is that edge's from then on.
+
+pub mod hearing;
+pub mod heart;
+pub mod lane;
+pub mod reader;
+pub mod seen;
+pub mod teller;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::calls::CallKey;
+use crate::cluster::peers::PeerCall;
+use crate::cluster::{Entry, Members, Peers};
+use crate::config::checked::{Affinity, RedisConfig};
+use crate::store::SavedLease;
+use crate::store::redis::{SharedStore, Told};
+
+/// Entries that may wait for the shared store. Beyond it all of them are thrown away, and everything is told anew later.
+const WAITING_MAX: usize = 65_536;
+/// Messages that may wait for an answer at one time. Beyond it they go by what the edge knows itself.
+const ASKING_MAX: usize = 4_096;
+
+/// What an edge has for being one of several.
+pub struct Cluster {
+    /// Its own name.
+    pub edge: Arc<str>,
+    /// What edges share.
+    pub shared: SharedStore,
+    /// Whether a node is chosen in one step over all edges.
+    pub is_strict: bool,
+    /// How long an edge may be silent.
+    pub gone_after: Duration,
+    /// Tells this run from others of the same name.
+    pub run: u64,
+    peers: Mutex<Peers>,
+    members: Mutex<Members>,
+    waiting: Mutex<VecDeque<Told>>,
+    wake: Notify,
+    /// Everything that is known has to be told: the store was found empty, or entries were lost.
+    owes_all: AtomicBool,
+    is_first: AtomicBool,
+    asking: Semaphore,
+    /// What can be counted.
+    pub counts: Counts,
+}
+
+/// What can be counted.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Entries that were told.
+    pub told: AtomicU64,
+    /// Entries of other edges that were taken in.
+    pub heard: AtomicU64,
+    /// Entries that could not be read: of another version, or damaged.
+    pub unreadable: AtomicU64,
+    /// Times that everything was told anew.
+    pub resyncs: AtomicU64,
+    /// Calls of other edges that came here.
+    pub taken_over: AtomicU64,
+}
+
+impl Cluster {
+    /// For a configuration; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the URL of the shared store is none.
+    pub fn new(edge: &str, config: &RedisConfig, calls_max: usize, run: u64) -> Result<Arc<Self>, String> {
+        let shared = SharedStore::new(config.url.reveal(), &config.namespace, config.deadline);
+        Ok(Arc::new(Cluster {
+            edge: edge.into(),
+            shared: shared.map_err(|error| format!("store.redis.url: {error}"))?,
+            is_strict: config.affinity == Affinity::Strict,
+            gone_after: config.gone_after,
+            run,
+            peers: Mutex::new(Peers::new(calls_max)),
+            members: Mutex::default(),
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+            owes_all: AtomicBool::new(true),
+            is_first: AtomicBool::new(false),
+            asking: Semaphore::new(ASKING_MAX),
+            counts: Counts::default(),
+        }))
+    }
+
+    /// Whether this edge speaks for all of them: it tells nodes what agents are doing. One that is cut off speaks for itself.
+    pub fn is_first(&self) -> bool {
+        self.is_first.load(Ordering::Relaxed) || !self.shared.is_up()
+    }
+
+    /// Tells how far a call is that this edge has. Called under the short lock of a shard.
+    pub fn tell_call(&self, key: CallKey, lease: Option<&SavedLease<'_>>, is_of_queue: bool) {
+        let node = lease.map_or("", |lease| lease.node).to_owned();
+        let entry = Entry::Call { key: key.0, is_of_queue, lease: lease.cloned().map(Box::new) };
+        self.tell(&entry, Some((key.0, node)));
+    }
+
+    /// Tells something that is no call.
+    pub fn tell_other(&self, entry: &Entry<'_>) {
+        self.tell(entry, None);
+    }
+
+    fn tell(&self, entry: &Entry<'_>, call: Option<(u128, String)>) {
+        let told = Told { name: entry.name(), octets: entry.write(&self.edge), is_over: entry.is_over(), call };
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= WAITING_MAX {
+            waiting.clear();
+            self.owes_all.store(true, Ordering::Relaxed);
+        }
+        waiting.push_back(told);
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// A call that another edge has, which is this edge's from here on.
+    pub fn take_over(&self, key: CallKey) -> Option<PeerCall> {
+        let call = self.peers.lock().take(key)?;
+        self.counts.taken_over.fetch_add(1, Ordering::Relaxed);
+        Some(call)
+    }
+
+    /// Acts on the other edges' calls.
+    pub fn with_peers<R>(&self, act: impl FnOnce(&mut Peers) -> R) -> R {
+        act(&mut self.peers.lock())
+    }
+
+    /// Looks at who is there.
+    pub fn with_members<R>(&self, look: impl FnOnce(&Members) -> R) -> R {
+        look(&self.members.lock())
+    }
+
+    /// Calls of other edges by node.
+    pub fn calls_by_node(&self) -> BTreeMap<Arc<str>, u32> {
+        self.peers.lock().by_node().map(|(node, count)| (Arc::clone(node), count)).collect()
+    }
+}

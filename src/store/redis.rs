@@ -1,0 +1,349 @@
+//! What several edges share, in Redis (6.2 and newer, or Valkey).
+//!
+//! Redis is a meeting place and no treasure: all that is in it is known to some edge first hand, and is put back when it is found
+//! empty. So nothing here waits for long: every question has a deadline, and after a few misses none is asked until a
+//! heartbeat gets through again. All keys of a farm carry one hash tag, so they stand in one slot of a cluster, and all of them
+//! run out when no edge is left.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation};
+
+/// How long anything may take that no message waits for.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// After so many misses in a row nothing is asked until a heartbeat gets through.
+const MISSES_MAX: u32 = 5;
+/// Everything is gone after so long without any edge.
+const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Entries that the log holds: what an edge may miss and still follow.
+const LOG_LEN: usize = 100_000;
+/// Entries that are read at one time.
+const READ_MAX: usize = 1_000;
+/// How long a reader waits for the next entry before it asks again.
+const READ_WAIT: Duration = Duration::from_millis(1_000);
+
+/// The shared store.
+pub struct SharedStore {
+    client: Client,
+    manager: ConnectionManager,
+    deadline: Duration,
+    keys: Keys,
+    scripts: Scripts,
+    misses: AtomicU32,
+    /// What can be counted.
+    pub counts: Counts,
+}
+
+/// What can be counted.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Questions that were answered.
+    pub answered: AtomicU64,
+    /// Questions that were not, or not in time.
+    pub missed: AtomicU64,
+    /// Questions that were not asked, because the store is away.
+    pub skipped: AtomicU64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Away {
+    /// It did not answer in time.
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    /// It missed several times, and was not asked.
+    #[error("it has missed {MISSES_MAX} times and is not asked until a heartbeat gets through")]
+    NotAsked,
+    /// It said something, or the connection broke.
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+}
+
+/// A node that may take a call, for [`SharedStore::seat`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seatable {
+    /// Its name.
+    pub node: String,
+    /// Its weight.
+    pub weight: u32,
+    /// The most calls that it may have; 0 for no limit.
+    pub calls_max: u32,
+    /// Lower tiers are used first.
+    pub tier: u32,
+}
+
+/// One entry for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What it is about.
+    pub name: Vec<u8>,
+    /// The entry.
+    pub octets: Vec<u8>,
+    /// Nothing is left to know.
+    pub is_over: bool,
+    /// The call that it is about, and its node.
+    pub call: Option<(u128, String)>,
+}
+
+/// What a heartbeat brings back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beaten {
+    /// Another one than before: the store was emptied, and has to be filled.
+    pub epoch: String,
+    /// The last heartbeat of each edge.
+    pub edges: Vec<(String, Vec<u8>)>,
+}
+
+/// All that is known, and the place in the log from which to follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where to go on.
+    pub after: String,
+    /// The last entry about each thing.
+    pub entries: Vec<Vec<u8>>,
+}
+
+struct Keys {
+    log: String,
+    state: String,
+    seats: String,
+    totals: String,
+    gates: String,
+    edges: String,
+    epoch: String,
+}
+
+struct Scripts {
+    seat: Script,
+    gate: Script,
+    tell: Script,
+    beat: Script,
+}
+
+impl SharedStore {
+    /// The store at a URL (`redis://[user:password@]host:port/database`). Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub fn new(url: &str, namespace: &str, deadline: Duration) -> Result<Self, RedisError> {
+        let client = Client::open(url)?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_millis(250))
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let key = |name: &str| format!("{{{namespace}}}:{name}");
+        Ok(SharedStore {
+            manager: ConnectionManager::new_lazy_with_config(client.clone(), config)?,
+            client,
+            deadline,
+            keys: Keys {
+                log: key("log"),
+                state: key("state"),
+                seats: key("seats"),
+                totals: key("totals"),
+                gates: key("gates"),
+                edges: key("edges"),
+                epoch: key("epoch"),
+            },
+            scripts: Scripts {
+                seat: Script::new(include_str!("scripts/seat.lua")),
+                gate: Script::new(include_str!("scripts/gate.lua")),
+                tell: Script::new(include_str!("scripts/tell.lua")),
+                beat: Script::new(include_str!("scripts/beat.lua")),
+            },
+            misses: AtomicU32::new(MISSES_MAX),
+            counts: Counts::default(),
+        })
+    }
+
+    /// True while questions are asked.
+    pub fn is_up(&self) -> bool {
+        self.misses.load(Ordering::Relaxed) < MISSES_MAX
+    }
+
+    /// Chooses among nodes and takes a place for a call, or finds the one that it has: the edge and the node. `None` when all are full.
+    pub async fn seat(&self, call: u128, edge: &str, nodes: &[Seatable]) -> Result<Option<(String, String)>, Away> {
+        let mut invocation = self.scripts.seat.key(&self.keys.seats);
+        invocation.key(&self.keys.totals).arg(call_text(call)).arg(edge);
+        for one in nodes {
+            invocation.arg(&one.node).arg(one.weight).arg(one.calls_max).arg(one.tier);
+        }
+        let seat: Option<String> = self.ask(&invocation).await?;
+        Ok(seat.and_then(|seat| seat.split_once('\t').map(|(edge, node)| (edge.to_owned(), node.to_owned()))))
+    }
+
+    /// Lets a call through to an agent, or not.
+    pub async fn gate(
+        &self,
+        user: &[u8],
+        call: u128,
+        edge: &str,
+        node: &str,
+        must_be_free: bool,
+    ) -> Result<bool, Away> {
+        let mut invocation = self.scripts.gate.key(&self.keys.gates);
+        invocation.key(&self.keys.seats).key(&self.keys.totals);
+        invocation.arg(user).arg(call_text(call)).arg(edge).arg(node).arg(if must_be_free { "1" } else { "0" });
+        self.ask(&invocation).await
+    }
+
+    /// Tells entries, in their order.
+    pub async fn tell(&self, edge: &str, entries: &[Told]) -> Result<(), Away> {
+        let mut invocation = self.scripts.tell.key(&self.keys.log);
+        invocation.key(&self.keys.state).key(&self.keys.seats).key(&self.keys.totals);
+        invocation.arg(edge).arg(LOG_LEN);
+        for entry in entries {
+            let (call, node) = match &entry.call {
+                Some((call, node)) => (call_text(*call), node.as_str()),
+                None => (String::new(), ""),
+            };
+            invocation.arg(&entry.name).arg(&entry.octets).arg(if entry.is_over { "1" } else { "0" });
+            invocation.arg(call).arg(node);
+        }
+        let _: u64 = self.patiently(&invocation).await?;
+        Ok(())
+    }
+
+    /// Says that an edge is there, and asks who else is. An answer ends the time in which nothing is asked.
+    pub async fn beat(&self, edge: &str, heartbeat: &[u8], new_epoch: &str) -> Result<Beaten, Away> {
+        let keys = &self.keys;
+        let mut invocation = self.scripts.beat.key(&keys.edges);
+        invocation.key(&keys.epoch);
+        for key in [&keys.log, &keys.state, &keys.seats, &keys.totals, &keys.gates] {
+            invocation.key(key);
+        }
+        invocation.arg(edge).arg(heartbeat).arg(new_epoch).arg(KEEP.as_secs());
+        let (epoch, edges): (String, Vec<(String, Vec<u8>)>) = self.patiently(&invocation).await?;
+        self.misses.store(0, Ordering::Relaxed);
+        Ok(Beaten { epoch, edges })
+    }
+
+    /// Forgets the heartbeat of an edge that is gone.
+    pub async fn forget(&self, edge: &str) -> Result<(), Away> {
+        let mut manager = self.manager.clone();
+        let mut command = redis::cmd("HDEL");
+        command.arg(&self.keys.edges).arg(edge);
+        Ok(command.query_async(&mut manager).await?)
+    }
+
+    /// All places that calls have: call, edge and node.
+    pub async fn seats(&self) -> Result<Vec<(u128, String, String)>, Away> {
+        let all = self.scan::<String>(&self.keys.seats).await?;
+        let read = |(call, seat): (String, String)| {
+            let (edge, node) = seat.split_once('\t')?;
+            Some((u128::from_str_radix(&call, 16).ok()?, edge.to_owned(), node.to_owned()))
+        };
+        Ok(all.into_iter().filter_map(read).collect())
+    }
+
+    /// All that is known, and where to follow from. The place in the log is asked first: what is told meanwhile is read twice.
+    pub async fn snapshot(&self) -> Result<Snapshot, Away> {
+        let mut manager = self.manager.clone();
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("XREVRANGE").arg(&self.keys.log).arg("+").arg("-").arg("COUNT").arg(1);
+        let (last,): (LogEntries,) = pipeline.query_async(&mut manager).await?;
+        let after = last.into_iter().next().map_or_else(|| "0".to_owned(), |(id, _)| id);
+        let entries = self.scan::<Vec<u8>>(&self.keys.state).await?;
+        Ok(Snapshot { after, entries: entries.into_iter().map(|(_, octets)| octets).collect() })
+    }
+
+    async fn scan<V: FromRedisValue>(&self, key: &str) -> Result<Vec<(String, V)>, Away>
+    where
+        Vec<(Lossy, V)>: FromRedisValue,
+    {
+        let (mut manager, mut cursor, mut all) = (self.manager.clone(), 0u64, Vec::new());
+        loop {
+            let mut command = redis::cmd("HSCAN");
+            command.arg(key).arg(cursor).arg("COUNT").arg(READ_MAX);
+            let (next, page): (u64, Vec<(Lossy, V)>) = command.query_async(&mut manager).await?;
+            all.extend(page.into_iter().map(|(name, value)| (name.0, value)));
+            if next == 0 {
+                return Ok(all);
+            }
+            cursor = next;
+        }
+    }
+
+    /// A connection of its own for the one who follows the log: it waits, and nobody may wait behind it.
+    pub async fn follower(&self) -> Result<Follower, Away> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(READ_WAIT + PATIENCE));
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Follower { connection, log: self.keys.log.clone() })
+    }
+
+    /// Within the deadline of a message, or not at all.
+    async fn ask<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Away> {
+        if !self.is_up() {
+            self.counts.skipped.fetch_add(1, Ordering::Relaxed);
+            return Err(Away::NotAsked);
+        }
+        let mut manager = self.manager.clone();
+        let asked = tokio::time::timeout(self.deadline, invocation.invoke_async(&mut manager)).await;
+        self.counted(match asked {
+            Ok(answer) => answer.map_err(Away::from),
+            Err(_) => Err(Away::Late(self.deadline)),
+        })
+    }
+
+    async fn patiently<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Away> {
+        let mut manager = self.manager.clone();
+        self.counted(invocation.invoke_async(&mut manager).await.map_err(Away::from))
+    }
+
+    fn counted<T>(&self, answer: Result<T, Away>) -> Result<T, Away> {
+        match &answer {
+            Ok(_) => {
+                self.misses.store(0, Ordering::Relaxed);
+                self.counts.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                self.misses.fetch_add(1, Ordering::Relaxed);
+                self.counts.missed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        answer
+    }
+}
+
+/// Reads the log.
+pub struct Follower {
+    connection: MultiplexedConnection,
+    log: String,
+}
+
+impl Follower {
+    /// The entries behind a place in the log, and the place of the last one. Waits for a while when there are none.
+    pub async fn read(&mut self, after: &str) -> Result<(String, Vec<Vec<u8>>), Away> {
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(READ_WAIT.as_millis() as u64);
+        command.arg("STREAMS").arg(&self.log).arg(after);
+        let answer: Option<Vec<(String, LogEntries)>> = command.query_async(&mut self.connection).await?;
+        let entries: LogEntries = answer.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries).collect();
+        let last = entries.last().map_or_else(|| after.to_owned(), |(id, _)| id.clone());
+        let octets = entries.into_iter().flat_map(|(_, fields)| fields).map(|(_, octets)| octets);
+        Ok((last, octets.collect()))
+    }
+}
+
+/// Entries of the log with their places: each has one field.
+type LogEntries = Vec<(String, Vec<(String, Vec<u8>)>)>;
+
+/// A name in a hash: octets that need not be text.
+struct Lossy(String);
+
+impl FromRedisValue for Lossy {
+    fn from_redis_value(value: redis::Value) -> Result<Self, redis::ParsingError> {
+        let octets: Vec<u8> = FromRedisValue::from_redis_value(value)?;
+        Ok(Lossy(String::from_utf8_lossy(&octets).into_owned()))
+    }
+}
+
+fn call_text(call: u128) -> String {
+    format!("{call:032x}")
+}

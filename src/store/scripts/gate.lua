@@ -1,0 +1,11 @@
+-- Lets a call through to an agent, or not, over all edges, in one step.
+-- KEYS: gates, seats, totals. ARGV: user, call, edge, node that calls to agents are counted on, "1" when he has to be free.
+-- Whoever holds him holds him as long as his call has its place.
+local holder = redis.call('HGET', KEYS[1], ARGV[1])
+local held = holder and holder ~= ARGV[2] and redis.call('HEXISTS', KEYS[2], holder) == 1
+if held and ARGV[5] == '1' then return 0 end
+if not held then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+if redis.call('HSETNX', KEYS[2], ARGV[2], ARGV[3] .. '\t' .. ARGV[4]) == 1 then
+  redis.call('HINCRBY', KEYS[3], ARGV[4], 1)
+end
+return 1
