@@ -35,15 +35,17 @@ pub enum Entry<'a> {
         /// The user.
         #[serde(borrow)]
         user: &'a [u8],
+        /// When that was said, in milliseconds of Unix time: the last word holds.
+        since: u64,
         /// Why not; none when they may.
         reason: Option<&'a str>,
     },
-    /// What an operator wants of a node.
+    /// What an operator wants of a node. `enabled` is a word like the others: an edge that was away when it was said hears it.
     Admin {
         /// The node's name.
         node: &'a str,
-        /// None for `enabled`.
-        wanted: Option<SavedAdmin>,
+        /// What, and when it was said: the last word holds.
+        wanted: SavedAdmin,
     },
 }
 
@@ -89,13 +91,12 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// True when nothing is left to know: the thing is over, or as everybody assumes.
+    /// True when nothing is left to know: the thing is over.
     pub fn is_over(&self) -> bool {
         match self {
             Entry::Call { lease, .. } => lease.is_none(),
             Entry::Bindings { list, .. } => list.is_empty(),
-            Entry::NotReady { reason, .. } => reason.is_none(),
-            Entry::Admin { wanted, .. } => wanted.is_none(),
+            Entry::NotReady { .. } | Entry::Admin { .. } => false,
         }
     }
 }
@@ -108,8 +109,8 @@ mod tests {
     #[test]
     fn an_entry_comes_back_as_it_was_and_damage_is_seen() {
         let entries = [
-            Entry::NotReady { user: b"1001", reason: Some("lunch") },
-            Entry::Admin { node: "ast-1", wanted: Some(SavedAdmin { state: "draining".into(), since: 7 }) },
+            Entry::NotReady { user: b"1001", since: 5, reason: Some("lunch") },
+            Entry::Admin { node: "ast-1", wanted: SavedAdmin { state: "draining".into(), since: 7 } },
             Entry::Bindings { aor: b"\xff,\n", list: Vec::new() },
             Entry::Call { key: u128::MAX, is_of_queue: true, lease: None },
         ];
@@ -123,8 +124,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_known_by_itself() {
-        assert!(Entry::NotReady { user: b"1", reason: None }.is_over());
-        assert!(!Entry::NotReady { user: b"1", reason: Some("") }.is_over());
+        assert!(!Entry::NotReady { user: b"1", since: 1, reason: None }.is_over(), "who was away has to hear it");
         assert!(Entry::Bindings { aor: b"1", list: Vec::new() }.is_over());
     }
 

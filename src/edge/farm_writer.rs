@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::calls::NodeId;
+use crate::cluster::Entry;
 use crate::config::build::{Built, Inputs, Names, build};
 use crate::config::{self, Change, Checked, Config, Environment, Problem, diff};
 use crate::dispatch::farm::Generation;
@@ -62,6 +63,13 @@ pub enum Order {
         state: Admin,
         /// Where the result goes.
         reply: oneshot::Sender<Result<(), AdminError>>,
+    },
+    /// At another edge an operator wanted something of a node.
+    PeerAdmin {
+        /// The node's name.
+        node: String,
+        /// What, and when.
+        wanted: SavedAdmin,
     },
     /// Look after what is left over.
     Sweep,
@@ -133,6 +141,11 @@ impl WriterHandle {
     /// Asks for a reload without waiting. A queue that is full has one in it.
     pub fn ask_reload(&self, because: &'static str) {
         let _ = self.orders.try_send(Order::Reload { because, reply: None });
+    }
+
+    /// Passes on what an operator said at another edge. What finds the queue full is heard again with all the rest.
+    pub fn peer_said(&self, node: &str, wanted: SavedAdmin) {
+        let _ = self.orders.try_send(Order::PeerAdmin { node: node.to_owned(), wanted });
     }
 
     /// Says what is wanted of a node. On disk when this returns `Ok`.
@@ -270,6 +283,14 @@ impl FarmWriter {
             Order::Found { node, answer } => self.found(node, answer).await,
             Order::Admin { node, state, reply } => {
                 let _ = reply.send(self.set_admin(&node, state).await);
+            }
+            Order::PeerAdmin { node, wanted } => {
+                let known = self.admin.get(&node).map_or(0, |saved| saved.since);
+                if let Some(state) = Admin::from_word(&wanted.state).filter(|_| wanted.since > known)
+                    && let Err(error) = self.take_word(&node, state, wanted.since).await
+                {
+                    tracing::debug!(node, "what another edge said of it: {error}");
+                }
             }
             Order::Sweep => self.sweep().await,
         }
@@ -518,10 +539,21 @@ impl FarmWriter {
     }
 
     async fn set_admin(&mut self, name: &str, state: Admin) -> Result<(), AdminError> {
+        let since = wall_millis();
+        self.take_word(name, state, since).await?;
+        if let Some(cluster) = &self.engine.cluster {
+            let wanted = SavedAdmin { state: state.as_str().to_owned(), since };
+            cluster.tell_word(&Entry::Admin { node: name, wanted }, since);
+        }
+        Ok(())
+    }
+
+    /// Takes an operator's word, said here or at another edge.
+    async fn take_word(&mut self, name: &str, state: Admin, since: u64) -> Result<(), AdminError> {
         let farm = self.engine.farm.load_full();
         let node = farm.nodes.iter().flatten().find(|node| &*node.name == name);
         let id = node.map(|node| node.id).ok_or_else(|| AdminError::UnknownNode(name.to_owned()))?;
-        let saved = SavedAdmin { state: state.as_str().to_owned(), since: wall_millis() };
+        let saved = SavedAdmin { state: state.as_str().to_owned(), since };
         if state == Admin::Enabled {
             self.engine.store.admin(name, None)?;
             self.admin.remove(name);

@@ -125,6 +125,9 @@ impl Edge {
         });
         let mut tasks = vec![tokio::spawn(prober_task.run())];
         writer_task.open().await.map_err(StartError::Listen)?;
+        if let Some(cluster) = &cluster {
+            cluster.set_writer(writer.clone());
+        }
         tasks.extend(join(&engine, cluster.as_ref()).await);
         engine.note_all_agents();
         tasks.push(tokio::spawn(Keeper::new(Arc::clone(&engine)).run()));

@@ -114,3 +114,30 @@ fn while_redis_is_away_calls_go_by_what_each_edge_knows() {
     loads.iter_mut().for_each(Sipp::succeeds);
     two.ends_well();
 }
+
+#[test]
+fn a_drain_that_is_said_at_one_edge_holds_at_all_also_after_they_started_anew() {
+    let mut two = Two::start(153, "affinity: strict");
+    assert_eq!(two.farm.cli(&["drain", "ast-1"]).code, 0);
+    until("it drains at the other edge", secs(5), || two.other.node("ast-1").admin == "draining");
+    two.calls(8, 20, Duration::from_millis(200)).iter_mut().for_each(Sipp::succeeds);
+    assert_eq!(two.other.metric("cordboard_node_calls_total", &["\"ast-1\""]), 0.0);
+
+    // One is away when it is taken back, and comes back with what it knew.
+    two.other.process.end("TERM", secs(10));
+    assert_eq!(two.farm.cli(&["enable", "ast-1"]).code, 0);
+    two.other = two.farm.other_edge();
+    until("the other one hears of it", secs(5), || two.other.node("ast-1").admin == "enabled");
+
+    assert_eq!(two.other.cli(&["drain", "ast-2"]).code, 0);
+    until("it drains here", secs(5), || two.farm.edge().node("ast-2").admin == "draining");
+    two.other.process.end("TERM", secs(10));
+    two.farm.edge_mut().process.end("TERM", secs(10));
+    two.farm.start_edge();
+    two.other = two.farm.other_edge();
+    assert_eq!(two.farm.edge().node("ast-2").admin, "draining");
+    assert_eq!(two.other.node("ast-2").admin, "draining");
+    assert_eq!(two.other.cli(&["enable", "ast-2"]).code, 0);
+    until("it is enabled everywhere", secs(5), || two.farm.edge().node("ast-2").admin == "enabled");
+    two.ends_well();
+}

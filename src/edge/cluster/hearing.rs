@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::agents::Intent;
 use crate::agents::agent::Doing;
 use crate::calls::{CallKey, Lease, NodeId, PoolId, Shard};
 use crate::cluster::Entry;
@@ -15,9 +16,9 @@ use crate::edge::engine::Engine;
 use crate::edge::saving;
 use crate::proxy::World;
 use crate::registrar::Aor;
-use crate::store::SavedLease;
 use crate::store::contract::LEASE_LEN_MAX;
 use crate::store::redis::Seatable;
+use crate::store::{SavedAdmin, SavedLease};
 
 use super::Cluster;
 
@@ -38,7 +39,9 @@ impl Engine {
                 self.hear_call(cluster, edge, CallKey(key), is_of_queue, &lease);
             }
             Entry::Call { key, lease: None, .. } => self.hear_end(cluster, CallKey(key)),
-            Entry::Bindings { .. } | Entry::NotReady { .. } | Entry::Admin { .. } => {}
+            Entry::Admin { node, wanted } => cluster.hear_admin(node, wanted),
+            Entry::NotReady { user, since, reason } => self.hear_not_ready(cluster, user, since, reason),
+            Entry::Bindings { .. } => {}
         }
     }
 
@@ -77,6 +80,16 @@ impl Engine {
         for aor in agents_of(&lease) {
             self.registrations.with_book(|book| book.note(&aor, key, None, service.policy.wrapup, now));
         }
+    }
+
+    fn hear_not_ready(&self, cluster: &Cluster, user: &[u8], since: u64, reason: Option<&str>) {
+        let name = Entry::NotReady { user, since, reason }.name();
+        let Some(aor) = Aor::from_user(user).filter(|_| cluster.is_last_word(&name, since)) else { return };
+        if let Err(error) = self.store.not_ready(user, reason) {
+            tracing::error!("what another edge said of an agent cannot be kept: {error}");
+        }
+        let intent = reason.map_or(Intent::Ready, |reason| Intent::NotReady(reason.into()));
+        self.registrations.with_book(|book| book.set_intent(&aor, intent, self.clock.now()));
     }
 
     /// What a call of another edge means for the agents at its ends.
@@ -206,12 +219,32 @@ impl Engine {
     pub fn tell_all(&self) {
         let Some(cluster) = &self.cluster else { return };
         let (farm, clocks) = (self.farm.load(), self.clock.reading());
+        cluster.tell_admin();
         self.look_at_shards(|shard| {
             for lease in shard.iter().filter(|lease| lease.is_open()) {
                 let saved = saving::saved(lease, &farm, clocks);
                 cluster.tell_call(lease.key, Some(&saved), self.is_of_queue(lease, &farm));
             }
         });
+    }
+}
+
+impl Cluster {
+    fn hear_admin(&self, node: &str, wanted: SavedAdmin) {
+        let name = Entry::Admin { node, wanted: wanted.clone() }.name();
+        if self.is_last_word(&name, wanted.since)
+            && let Some(writer) = self.writer.get()
+        {
+            writer.peer_said(node, wanted);
+        }
+    }
+
+    /// Tells operators' words that were said here, or that this edge remembers.
+    fn tell_admin(&self) {
+        let Some(writer) = self.writer.get() else { return };
+        for (node, wanted) in writer.admin.load().iter() {
+            self.tell_word(&Entry::Admin { node, wanted: wanted.clone() }, wanted.since);
+        }
     }
 }
 

@@ -16,9 +16,9 @@ pub mod reader;
 pub mod seen;
 pub mod teller;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -28,11 +28,14 @@ use crate::calls::CallKey;
 use crate::cluster::peers::PeerCall;
 use crate::cluster::{Entry, Members, Peers};
 use crate::config::checked::{Affinity, RedisConfig};
+use crate::edge::farm_writer::WriterHandle;
 use crate::store::SavedLease;
 use crate::store::redis::{SharedStore, Told};
 
 /// Entries that may wait for the shared store. Beyond it all of them are thrown away, and everything is told anew later.
 const WAITING_MAX: usize = 65_536;
+/// Words about nodes and agents of which it is remembered when they were said.
+const WORDS_MAX: usize = 1_000_000;
 /// Messages that may wait for an answer at one time. Beyond it they go by what the edge knows itself.
 const ASKING_MAX: usize = 4_096;
 
@@ -52,6 +55,10 @@ pub struct Cluster {
     members: Mutex<Members>,
     waiting: Mutex<VecDeque<Told>>,
     wake: Notify,
+    /// When the last word about a node or an agent was said.
+    words: Mutex<HashMap<Vec<u8>, u64>>,
+    /// How operators' words get through to the farm.
+    writer: OnceLock<WriterHandle>,
     /// Everything that is known has to be told: the store was found empty, or entries were lost.
     owes_all: AtomicBool,
     is_first: AtomicBool,
@@ -92,6 +99,8 @@ impl Cluster {
             members: Mutex::default(),
             waiting: Mutex::default(),
             wake: Notify::new(),
+            words: Mutex::default(),
+            writer: OnceLock::new(),
             owes_all: AtomicBool::new(true),
             is_first: AtomicBool::new(false),
             asking: Semaphore::new(ASKING_MAX),
@@ -111,9 +120,27 @@ impl Cluster {
         self.tell(&entry, Some((key.0, node)));
     }
 
-    /// Tells something that is no call.
-    pub fn tell_other(&self, entry: &Entry<'_>) {
-        self.tell(entry, None);
+    /// Tells what somebody said at this edge, unless a later word about the same is known.
+    pub fn tell_word(&self, entry: &Entry<'_>, since: u64) {
+        if self.is_last_word(&entry.name(), since) {
+            self.tell(entry, None);
+        }
+    }
+
+    /// Whether a word is at least as new as any that was heard about the same; it is remembered.
+    pub fn is_last_word(&self, name: &[u8], since: u64) -> bool {
+        let mut words = self.words.lock();
+        let is_last = words.get(name).is_none_or(|known| *known <= since);
+        if is_last && (words.len() < WORDS_MAX || words.contains_key(name)) {
+            words.insert(name.to_vec(), since);
+        }
+        is_last
+    }
+
+    /// How operators' words that were said elsewhere get through to the farm.
+    pub fn set_writer(&self, writer: WriterHandle) {
+        // It is set once, when the edge starts.
+        let _ = self.writer.set(writer);
     }
 
     fn tell(&self, entry: &Entry<'_>, call: Option<(u128, String)>) {
