@@ -17,6 +17,7 @@ use prometheus::{
 };
 
 use crate::agents::State;
+use crate::agents::reservation::Reservations;
 use crate::calls::NodeId;
 use crate::calls::history::{Choice, EndCause};
 use crate::calls::tries::Cause;
@@ -63,6 +64,8 @@ pub struct Metrics {
     agent_calls: IntCounter,
     /// Changes of agents' states, by the new one.
     pub agent_changes: IntCounterVec,
+    /// What became of reservations of agents.
+    pub reservations: IntCounterVec,
     /// What nodes answered to the states of agents.
     pub publications: IntCounterVec,
     ringing_after: Histogram,
@@ -204,6 +207,11 @@ impl Metrics {
             registration_commits: made
                 .counter("registration_commits_total", "Times that registrations were brought to disk."),
             agent_changes: made.counters("agent_changes_total", "Changes of agents' states.", &["state"]),
+            reservations: made.counters(
+                "agent_reservations_total",
+                "Agents who were held for a call, by what became of it.",
+                &["outcome"],
+            ),
             publications: made.counters(
                 "agent_publications_total",
                 "States of agents that nodes were told, by the class of their answer.",
@@ -252,6 +260,9 @@ impl Metrics {
         }
         for state in State::ALL {
             self.agent_changes.with_label_values(&[state.as_str()]);
+        }
+        for (outcome, _) in Reservations::default().by_outcome() {
+            self.reservations.with_label_values(&[outcome]);
         }
         for answer in ["2xx", "4xx", "5xx", "none"] {
             self.publications.with_label_values(&[answer]);

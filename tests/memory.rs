@@ -12,6 +12,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
+use cordboard::moment::Moment;
+use cordboard::proxy::contract::Registry;
+use cordboard::registrar::{Aor, Binding};
+use cordboard::transport::flow::{Flow, ListenerId, Protocol};
 use harness::*;
 
 /// Counts what the system's allocator does.
@@ -83,6 +87,61 @@ fn forwarded_messages_allocate_nothing() {
     assert_eq!(count, 0, "a 180");
 }
 
+/// The phone of user 1001 is registered.
+fn register_phone(edge: &mut Edge) {
+    let (aor, remote) = (Aor::from_user(b"1001").unwrap(), STRANGER.parse().unwrap());
+    let binding = Binding {
+        contact: b"sip:1001@192.0.2.66:5060"[..].into(),
+        flow: Flow { listener: ListenerId(1), protocol: Protocol::Udp, remote, connection: None },
+        preference: 1_000,
+        expires: Moment::NEVER,
+        updated: edge.now,
+        call_id: 1,
+        cseq: 1,
+        instance: None,
+        reg_id: 0,
+        path: Box::default(),
+    };
+    edge.registered().with_table(&aor, &mut |table| table.put(&aor, vec![binding.clone()]));
+    edge.registered().set_registered(&aor, true, edge.now);
+    edge.farm.security.stranger_rate = 1_000;
+}
+
+fn that_an_agent_holds_his_call_allocates_nothing() {
+    let mut edge = Edge::with_registrar();
+    register_phone(&mut edge);
+    let (at, phone) = (node(1), STRANGER.parse().unwrap());
+    let dial = format!(
+        "INVITE sip:1001@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP {at};rport;branch=z9hG4bKPj1\r\nMax-Forwards: 70\r\n\
+         From: <sip:+15551234@pbx.example.com>;tag=n1\r\nTo: <sip:1001@pbx.example.com>\r\nContact: <sip:node1@{at}>\r\n\
+         Call-ID: c1\r\nCSeq: 25201 INVITE\r\nRoute: <sip:{EDGE};lr>\r\nX-Edge-Queue: q700\r\nContent-Length: 0\r\n\r\n"
+    );
+    let invite = only(edge.receive(&at, &dial));
+    let route = only(edge.receive(STRANGER, &invite.reply(200, ""))).header("Record-Route").unwrap().to_owned();
+    let offer = |method: &str, cseq: u32, direction: &str| {
+        let body = format!("v=0\r\nc=IN IP4 192.0.2.66\r\nm=audio 4000 RTP/AVP 8\r\na={direction}\r\n");
+        format!(
+            "{method} sip:node1@{at} SIP/2.0\r\nVia: SIP/2.0/UDP {STRANGER};rport;branch=z9hG4bK-{cseq}\r\nMax-Forwards: 70\r\n\
+             From: <sip:1001@pbx.example.com>;tag=node\r\nTo: <sip:+15551234@pbx.example.com>;tag=n1\r\nCall-ID: c1\r\n\
+             CSeq: {cseq} {method}\r\nRoute: {route}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let held = offer("UPDATE", 7, "sendonly");
+    let forwarded = only(edge.receive(STRANGER, &held));
+    let node: SocketAddr = forwarded.to.parse().unwrap();
+    for (what, from, text) in [
+        ("an agent's UPDATE that holds", phone, held),
+        ("the 200 to it", node, forwarded.reply(200, "")),
+        ("an agent's re-INVITE that holds", phone, offer("INVITE", 8, "inactive")),
+    ] {
+        let count = settled(&mut edge, from, &text);
+        println!("{what}: {count} allocations");
+        assert_eq!(count, 0, "{what}");
+    }
+    assert!(edge.with_shard(|shard| shard.iter().any(|lease| lease.hold.is_held)));
+}
+
 fn a_new_invite_allocates_a_handful() {
     let mut edge = Edge::with_nodes(3);
     let gateway = GATEWAY.parse().unwrap();
@@ -115,6 +174,7 @@ fn an_open_call_takes_at_most_600_octets() {
 #[test]
 fn a_call_costs_what_was_promised() {
     forwarded_messages_allocate_nothing();
+    that_an_agent_holds_his_call_allocates_nothing();
     a_new_invite_allocates_a_handful();
     an_open_call_takes_at_most_600_octets();
 }

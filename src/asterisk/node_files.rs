@@ -76,6 +76,15 @@ const PUBLISH: [(&str, &str); 4] = [
     ("queues.conf", include_str!("templates/queues.conf")),
 ];
 
+/// What comes to them when a dialplan may ask by FastAGI.
+const AGI: [(&str, &str); 2] = [
+    ("modules.conf", include_str!("templates/agi-modules.conf")),
+    ("extensions.conf", include_str!("templates/agi-extensions.conf")),
+];
+
+/// Reasons for not being ready that have a feature code, a digit each.
+const REASON_CODES_MAX: usize = 9;
+
 /// Members of the queue that is written as an example.
 const MEMBERS_MAX: usize = 1_000;
 
@@ -97,12 +106,13 @@ pub fn node_files(
     let values = values(config, found, ip, folders);
     let fill = |(name, template): (&'static str, &str)| NodeFile { name, text: filled(template, &values) };
     let mut files: Vec<NodeFile> = TEMPLATES.into_iter().map(fill).collect();
-    if config.registrar.as_ref().is_some_and(|registrar| registrar.agents.publish) {
-        for part in PUBLISH.into_iter().map(fill) {
-            match files.iter_mut().find(|file| file.name == part.name) {
-                Some(file) => file.text += &part.text,
-                None => files.push(part),
-            }
+    let registrar = config.registrar.as_ref();
+    let publish = PUBLISH.into_iter().filter(|_| registrar.is_some_and(|registrar| registrar.agents.publish));
+    let agi = AGI.into_iter().filter(|_| registrar.is_some_and(|registrar| registrar.agi.is_some()));
+    for part in publish.chain(agi).map(fill) {
+        match files.iter_mut().find(|file| file.name == part.name) {
+            Some(file) => file.text += &part.text,
+            None => files.push(part),
         }
     }
     Ok(files)
@@ -137,7 +147,40 @@ fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> 
         ("key_dir", folders.key.clone()),
         ("max_calls_line", max_calls),
         ("queue_members", queue_members(config)),
+        ("reason_codes", reason_codes(config)),
+        ("skill", skill(config).to_owned()),
+        ("of_skill", if skill(config).is_empty() { String::new() } else { format!(" for {}", skill(config)) }),
+        // Last, since it stands inside the reasons' codes.
+        ("agi", agi_address(config, &edge_host)),
     ]
+}
+
+/// `*71`, and with a list of reasons `*711`, `*712` and so on; then `*71` is the first of them.
+fn reason_codes(config: &Config) -> String {
+    let reasons = config.registrar.as_ref().map_or(&[][..], |registrar| &registrar.agents.reasons);
+    let code = |code: String, reason: &str| {
+        format!(
+            "exten => {code},1,Set(EDGE_AGENT=${{PJSIP_HEADER(read,X-Edge-Agent)}})\n \
+             same => n,AGI(agi://{{{{agi}}}}/set,${{EDGE_AGENT}},not_ready,{reason})\n \
+             same => n,Goto(said-${{AGENT_STATE}},1)"
+        )
+    };
+    let first = code("*71".to_owned(), reasons.first().map_or("", |reason| reason));
+    let numbered = reasons.iter().take(REASON_CODES_MAX).enumerate();
+    let numbered = numbered.map(|(at, reason)| code(format!("*71{}", at + 1), reason));
+    std::iter::once(first).chain(numbered).collect::<Vec<_>>().join("\n")
+}
+
+/// A skill for the example: the first that a user has.
+fn skill(config: &Config) -> &str {
+    let people = config.registrar.iter().flat_map(|registrar| registrar.agents.people.values());
+    people.flat_map(|person| &person.skills).next().map_or("", |skill| skill)
+}
+
+/// Where nodes ask by FastAGI: at every address of the edge is at that one which they reach it by.
+fn agi_address(config: &Config, edge_host: &str) -> String {
+    let Some(agi) = config.registrar.as_ref().and_then(|registrar| registrar.agi) else { return String::new() };
+    if agi.ip().is_unspecified() { format!("{edge_host}:{}", agi.port()) } else { agi.to_string() }
 }
 
 /// All users as members of one queue.
@@ -226,6 +269,34 @@ mod tests {
         assert!(made(&config, Some("192.0.2.7".parse().unwrap()))[0].text.contains("bind=192.0.2.7:5060"));
         let error = node_files(&config, "nobody", None, &Folders::default()).unwrap_err();
         assert!(error.to_string().contains("ast-1"), "{error}");
+    }
+
+    fn agents(keys: &str) -> String {
+        let text = format!(
+            "listen: [\"udp://192.0.2.1:5060\"]\npools: {{ inbound: {{ nodes: [{{ name: ast-1, uri: \"sip:192.0.2.11\" }}] }} }}\n\
+             registrar: {{ users: [{{ name: 1001, password: a, skills: [sales] }}] }}\nagents: {{ {keys} }}\n"
+        );
+        let files = made(&check(&text, &SystemEnvironment).unwrap().config, None);
+        files.into_iter().filter(|file| file.name != "queues.conf").map(|file| file.text).collect()
+    }
+
+    #[test]
+    fn feature_codes_are_there_where_the_edge_listens_for_them_one_for_each_reason() {
+        let text = agents("agi: \"0.0.0.0:4573\", reasons: [lunch, team meeting]");
+        for line in [
+            "exten => *70,1,Set(EDGE_AGENT=${PJSIP_HEADER(read,X-Edge-Agent)})",
+            " same => n,AGI(agi://192.0.2.1:4573/set,${EDGE_AGENT},not_ready,team meeting)",
+            " same => n,AGI(agi://192.0.2.1:4573/reserve,sales,10,q710)",
+            "load = res_agi.so                   ; AGI(agi://...)",
+        ] {
+            assert_eq!(text.lines().filter(|known| *known == line).count(), 1, "{line}\n{text}");
+        }
+        assert_eq!(text.matches("not_ready,lunch)").count(), 2, "*71 is the first of them, and *711");
+        assert_eq!(
+            agents("agi: \"192.0.2.9:4573\"").matches("192.0.2.9:4573/set,${EDGE_AGENT},not_ready,)").count(),
+            1
+        );
+        assert!(!agents("publish: true").contains("agi"));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::dispatch::health::HealthPolicy;
 use crate::registrar::Terms;
 
 use super::checked::{
-    AuthConfig, Config, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RouteAction, RouteConfig, Secret,
+    AuthConfig, Config, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RegistrarConfig, RouteAction, RouteConfig,
+    Secret,
 };
 use super::codes::{show_codes, show_rule};
 use super::keys::show_key;
@@ -123,6 +124,9 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("agents.agi", or_none(registrar.and_then(|registrar| registrar.agi))),
         ("agents.gate", or_none(registrar.map(|registrar| registrar.agents.gate.as_str()))),
         ("agents.wrapup", or_none(registrar.map(|registrar| show_time(registrar.agents.wrapup)))),
+        ("agents.queues", list(registrar.iter().flat_map(|registrar| queues(registrar)))),
+        ("agents.reasons", list(registrar.iter().flat_map(|registrar| &registrar.agents.reasons))),
+        ("registrar.users.skills", registrar.map_or_else(|| NONE.to_owned(), people)),
         ("agents.publish", or_none(registrar.map(|registrar| registrar.agents.publish))),
         ("registrar.not_registered", or_none(registrar.map(|registrar| registrar.not_registered))),
     ]
@@ -139,6 +143,30 @@ fn users(auth: &AuthConfig) -> String {
     let octets = digest.finalize();
     let hash: String = octets[..4].iter().map(|octet| format!("{octet:02x}")).collect();
     format!("{} ({hash})", auth.users.len())
+}
+
+fn queues(registrar: &RegistrarConfig) -> Vec<String> {
+    registrar.agents.queues.iter().map(|(name, wrapup)| format!("{name} {}", show_time(*wrapup))).collect()
+}
+
+/// Of how many users something particular is said, and a hash over it.
+fn people(registrar: &RegistrarConfig) -> String {
+    let people = &registrar.agents.people;
+    if people.is_empty() {
+        return NONE.to_owned();
+    }
+    let mut digest = Sha256::new().chain_update("cordboard people");
+    for (user, person) in people {
+        let wrapup = person.wrapup.map_or_else(String::new, show_time);
+        for text in [user.as_bytes(), wrapup.as_bytes()].into_iter().chain(person.skills.iter().map(|s| s.as_bytes())) {
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        }
+        digest.update(u64::MAX.to_be_bytes());
+    }
+    let octets = digest.finalize();
+    let hash: String = octets[..4].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("{} ({hash})", people.len())
 }
 
 fn rest(config: &Config) -> Vec<Fact> {

@@ -93,6 +93,30 @@ fn a_registrar_has_users_who_can_prove_who_they_are() {
 }
 
 #[test]
+fn an_agents_queues_reasons_and_skills_are_names() {
+    let agents = |text: &str| format!("registrar: {{ users: [{{ name: 1001, password: a }}] }}\nagents: {text}\n");
+    assert_one(
+        &agents("{ queues: [{ name: q1, wrapup: 2s }, { name: q1, wrapup: 3s }] }"),
+        (4, 54),
+        "agents.queues[1].name",
+        "the queue q1 stands at 4:28 already",
+    );
+    assert_one(&agents("{ queues: [{ name: q1 }] }"), (4, 20), "agents.queues[0]", "`wrapup` is missing");
+    let what = "must be a reason: 1 to 64 letters, digits, blanks, `-`, `_` or `.`, not `lunch, sleep`";
+    assert_one(&agents("{ reasons: [\"lunch, sleep\"] }"), (4, 21), "agents.reasons[0]", what);
+    let users = "registrar: { users: [{ name: 1001, password: a, skills: [\"a&b\"] }] }\n";
+    let what = "must be a name: 1 to 64 letters, digits, `-`, `_` or `.`, a letter or digit first, not `a&b`";
+    assert_one(users, (3, 58), "registrar.users[0].skills[0]", what);
+}
+
+#[test]
+fn users_without_a_password_may_have_skills_where_nobody_is_asked_for_one() {
+    let open =
+        |user: &str| warnings(&format!("registrar: {{ auth: none, users: [{{ name: 1001, {user} }}] }}\n")).len();
+    assert_eq!((open("password: a"), open("skills: [sales]")), (1, 0));
+}
+
+#[test]
 fn ten_different_mistakes_are_told_at_once_each_with_its_place() {
     let text = "\
 edge: { name: edge 1, secret: \"${SHORT}\" }

@@ -15,7 +15,7 @@ use super::addresses::{Advertised, ApiAddress, DnsServer, ListenUri, SourceNet};
 use super::checked::{LogFormat, LogLevel, StoreKind};
 use super::codes::{Codes, RejectCode, RetryOn};
 use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey};
-use super::names::{HeaderField, Host, Name, PatternText, Realm, UserName};
+use super::names::{HeaderField, Host, Name, PatternText, Realm, ReasonText, UserName};
 use super::numbers::{MaxCalls, Percent, Time, Whole};
 use super::secret::SecretText;
 use super::words::{Given, TextOr};
@@ -345,10 +345,25 @@ pub struct RawAgents {
     pub gate: Option<RawGate>,
     /// How long an agent is left alone after a call from a queue, 0s to 1h. Default: 0s.
     pub wrapup: Option<Given<Time<0, HOUR>>>,
+    /// Queues after whose calls it is another time. What stands with a user goes before both.
+    pub queues: Option<Vec<RawQueue>>,
+    /// Why agents may be not ready; other reasons are refused. Default: whatever they say.
+    pub reasons: Option<Vec<Given<ReasonText>>>,
     /// Address and port for FastAGI questions of nodes, such as 192.0.2.1:4573. Default: none.
     pub agi: Option<Given<ApiAddress>>,
     /// Whether every change of an agent's state is told to the queues of all nodes. Default: false.
     pub publish: Option<bool>,
+}
+
+/// A queue, and how its agents are treated.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Queue")]
+pub struct RawQueue {
+    /// Its name, as its calls carry it in X-Edge-Queue.
+    pub name: Given<Name>,
+    /// How long an agent is left alone after a call from it, 0s to 1h.
+    pub wrapup: Given<Time<0, HOUR>>,
 }
 
 /// Which calls have to find an agent free.
@@ -390,6 +405,11 @@ pub struct RawUser {
     pub md5: Option<Given<SecretText>>,
     /// The same by SHA-256.
     pub sha256: Option<Given<SecretText>>,
+    /// What he is good for as an agent: `reserve` asks for it. Default: nothing in particular.
+    pub skills: Option<Vec<Given<Name>>>,
+    /// How long he is left alone after a call from a queue, whichever it is, 0s to 1h. Default: as agents.queues and
+    /// agents.wrapup have it.
+    pub wrapup: Option<Given<Time<0, HOUR>>>,
 }
 
 /// How names are looked up.

@@ -441,7 +441,10 @@ impl FarmWriter {
             }
         });
         self.engine.metrics.apply(&built.farm, |_| None);
+        let service = built.farm.registrar.clone();
         self.engine.farm.store(Arc::new(built.farm));
+        let skills = service.map(|service| service.policy.skills()).unwrap_or_default();
+        self.engine.registrations.with_book(|book| book.set_skills(skills));
         if self.has_leftovers {
             let orders = self.sender.clone();
             self.engine.runtime.spawn(async move {

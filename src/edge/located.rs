@@ -1,9 +1,14 @@
 //! What can be seen of registrations from outside.
 
+use std::time::Duration;
+
+use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::agents::Intent;
+use crate::agents::history::Entry;
+use crate::agents::reservation::{Wanted, write_token};
+use crate::agents::{Agent, Book, Cause, Intent};
 use crate::moment::Moment;
 use crate::registrar::{Aor, Binding};
 use crate::store::StoreError;
@@ -15,7 +20,7 @@ use super::view::{Viewer, shown};
 pub struct AgentView {
     /// The user.
     pub user: String,
-    /// What he is doing: `unavailable`, `ready`, `ringing`, `in_use`, `wrapup` or `not_ready`.
+    /// What he is doing: `unavailable`, `ready`, `ringing`, `in_use`, `on_hold`, `wrapup` or `not_ready`.
     pub state: String,
     /// Seconds since that began, if that is known.
     pub for_secs: Option<u64>,
@@ -23,6 +28,10 @@ pub struct AgentView {
     pub reason: Option<String>,
     /// Calls that he has.
     pub calls: usize,
+    /// Seconds for which he is still held for a call that is on its way, if he is: then his state is `ringing`, with or without a call.
+    pub reserved_secs: Option<u64>,
+    /// What he is good for.
+    pub skills: Vec<String>,
     /// His phones, the one that is called first at the top.
     pub contacts: Vec<ContactView>,
 }
@@ -42,6 +51,46 @@ pub struct ContactView {
     pub registered_secs_ago: u64,
     /// The device, if it said which it is.
     pub instance: Option<String>,
+}
+
+/// One change of an agent's state.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeView {
+    /// When, in seconds of Unix time.
+    pub at: u64,
+    /// How many seconds ago.
+    pub secs_ago: u64,
+    /// The state before.
+    pub from: String,
+    /// And after; the same when only the reason was another one.
+    pub to: String,
+    /// Why: `registered`, `registration_ended`, `queue_call`, `direct_call`, `own_call`, `answered`, `held`, `resumed`, `call_ended`,
+    /// `wrapup_ended`, `reserved`, `reservation_ended`, `own_word`, `supervisors_word` or `restart`.
+    pub cause: String,
+    /// The queue that called or reserved him, or why he is not ready.
+    pub text: Option<String>,
+}
+
+/// An agent who is held for a call, or nobody.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ReservedView {
+    /// Who; none when nobody who is wanted is free.
+    pub agent: Option<String>,
+    /// What a node's dialplan dials for him.
+    pub dial: Option<String>,
+    /// What the call has to show in `X-Edge-Reservation`.
+    pub token: Option<String>,
+}
+
+/// Why something was not said of an agent.
+#[derive(Debug)]
+pub enum Unsaid {
+    /// He is no user.
+    Unknown,
+    /// These reasons are allowed, and his is none of them.
+    Reason(Vec<String>),
+    /// It could not be stored.
+    Store(StoreError),
 }
 
 impl Viewer {
@@ -75,36 +124,85 @@ impl Viewer {
         self.engine.registrations.everybody(&farm).iter().take(limit).map(view).collect()
     }
 
-    /// Notes what an agent or a supervisor says; on disk when this returns. `None` for somebody who is no user.
-    pub fn set_intent(&self, user: &str, intent: Intent) -> Option<Result<AgentView, StoreError>> {
+    /// What somebody did last, the oldest first; `None` for somebody who is not a user.
+    pub fn history(&self, user: &str) -> Option<Vec<ChangeView>> {
         self.location(user)?;
-        let aor = Aor::from_user(user.as_bytes())?;
-        let reason = match &intent {
-            Intent::Ready => None,
-            Intent::NotReady(reason) => Some(&**reason),
+        let (aor, clocks) = (Aor::from_user(user.as_bytes())?, self.engine.clock.reading());
+        let view = |entry: &Entry| ChangeView {
+            at: clocks.unix_millis(entry.at) / 1_000,
+            secs_ago: clocks.now.since(entry.at).as_secs(),
+            from: entry.from.as_str().to_owned(),
+            to: entry.to.as_str().to_owned(),
+            cause: entry.cause.as_str().to_owned(),
+            text: entry.text.as_deref().map(str::to_owned),
         };
-        if let Err(error) = self.engine.store.not_ready(aor.as_bytes(), reason) {
-            return Some(Err(error));
+        let entries =
+            |book: &mut Book| book.find(aor.as_bytes()).map(|agent| agent.history().iter().map(view).collect());
+        Some(self.engine.registrations.with_book(entries).unwrap_or_default())
+    }
+
+    /// Notes what an agent or a supervisor says; on disk when this returns.
+    ///
+    /// # Errors
+    /// When there is no such user, when the reason is none of those that are allowed, or when it cannot be stored.
+    pub fn set_intent(&self, user: &str, intent: Intent, by: Cause) -> Result<AgentView, Unsaid> {
+        self.location(user).ok_or(Unsaid::Unknown)?;
+        let aor = Aor::from_user(user.as_bytes()).ok_or(Unsaid::Unknown)?;
+        let farm = self.engine.farm.load();
+        let policy = farm.registrar.as_ref().map(|service| &service.policy);
+        if let Some(policy) =
+            policy.filter(|policy| intent.reason().is_some_and(|reason| !policy.allows_reason(reason)))
+        {
+            return Err(Unsaid::Reason(policy.reasons.iter().map(ToString::to_string).collect()));
         }
-        self.engine.registrations.with_book(|book| book.set_intent(&aor, intent, self.engine.clock.now()));
-        self.location(user).map(Ok)
+        self.engine.store.not_ready(aor.as_bytes(), intent.reason()).map_err(Unsaid::Store)?;
+        self.engine.registrations.with_book(|book| book.set_intent(&aor, intent, by, self.engine.clock.now()));
+        self.location(user).ok_or(Unsaid::Unknown)
+    }
+
+    /// Picks the longest idle agent with these skills and holds him for a call.
+    ///
+    /// # Errors
+    /// When no user has one of the skills: those that are known.
+    pub fn reserve(&self, skills: &[&str], queue: Option<&str>, hold: Duration) -> Result<ReservedView, Vec<String>> {
+        let (now, token) = (self.engine.clock.now(), rand::rng().random());
+        self.engine.registrations.with_book(|book| {
+            let is_known = |skill: &&str| book.idle().known_skills().any(|known| known == *skill);
+            if !skills.iter().all(is_known) {
+                return Err(book.idle().known_skills().map(str::to_owned).collect());
+            }
+            let agent = book.reserve(Wanted { skills, queue, hold, token }, now).map(|aor| shown(aor.as_bytes()));
+            Ok(ReservedView {
+                dial: agent.as_deref().map(dial),
+                token: agent.is_some().then(|| write_token(token)),
+                agent,
+            })
+        })
     }
 
     fn agent_view(&self, aor: &Aor, bindings: &[Binding], now: Moment) -> AgentView {
         let live = bindings.iter().filter(|binding| binding.expires > now);
-        let agent = self.engine.registrations.with_book(|book| book.find(aor.as_bytes()).cloned()).unwrap_or_default();
-        AgentView {
-            user: shown(aor.as_bytes()),
-            state: agent.state(now).as_str().to_owned(),
-            for_secs: (agent.since() > Moment::ZERO).then(|| now.since(agent.since()).as_secs()),
-            reason: match agent.intent() {
-                Intent::NotReady(reason) => Some(reason.to_string()),
-                Intent::Ready => None,
-            },
-            calls: agent.calls().len(),
-            contacts: live.map(|binding| contact_view(binding, now)).collect(),
-        }
+        let contacts = live.map(|binding| contact_view(binding, now)).collect();
+        self.engine.registrations.with_book(|book| {
+            let (nobody, found) = (Agent::default(), book.find(aor.as_bytes()));
+            let agent = found.unwrap_or(&nobody);
+            AgentView {
+                user: shown(aor.as_bytes()),
+                state: agent.state(now).as_str().to_owned(),
+                for_secs: (agent.since() > Moment::ZERO).then(|| now.since(agent.since()).as_secs()),
+                reason: agent.intent().reason().map(str::to_owned),
+                calls: agent.calls().len(),
+                reserved_secs: agent.reserved_until().filter(|ends| *ends > now).map(|ends| ends.since(now).as_secs()),
+                skills: book.idle().skills_of(aor).iter().map(ToString::to_string).collect(),
+                contacts,
+            }
+        })
     }
+}
+
+/// What a node's dialplan dials for a user.
+pub fn dial(user: &str) -> String {
+    format!("PJSIP/{user}@edge")
 }
 
 fn contact_view(binding: &Binding, now: Moment) -> ContactView {

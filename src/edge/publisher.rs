@@ -235,6 +235,7 @@ fn device_state(state: State) -> &'static str {
         State::Ready => "NOT_INUSE",
         State::Ringing => "RINGING",
         State::InUse => "INUSE",
+        State::OnHold => "ONHOLD",
         State::Wrapup => "BUSY",
     }
 }

@@ -251,7 +251,7 @@ impl Registry for Registrations {
     }
 
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
-        self.with_book(|book| book.note(aor, key, None, Duration::ZERO, now));
+        self.with_book(|book| book.take_back(aor, key, now));
     }
 
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {

@@ -9,7 +9,7 @@ use rand::RngExt;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::agents::Intent;
+use crate::agents::{Cause, Intent};
 use crate::calls::CallKey;
 use crate::config::build::Names;
 use crate::config::checked::{AGENTS, StoreKind};
@@ -255,7 +255,7 @@ fn restore_bindings(engine: &Engine, saved: &Saved) {
     for (user, reason) in &saved.not_ready {
         if let Some(aor) = Aor::from_user(user) {
             let intent = Intent::NotReady(reason.as_str().into());
-            engine.registrations.with_book(|book| book.set_intent(&aor, intent, engine.clock.now()));
+            engine.registrations.with_book(|book| book.set_intent(&aor, intent, Cause::Restart, engine.clock.now()));
         }
     }
     let (clocks, mut alive, mut over, mut damaged) = (engine.clock.reading(), 0, 0, 0);

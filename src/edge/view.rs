@@ -347,6 +347,9 @@ impl Viewer {
         let now = engine.clock.now();
         engine.registrations.with_book(|book| {
             book.iter().for_each(|(_, agent)| agents[agent.state(now) as usize] += 1);
+            for (outcome, count) in book.reservations().by_outcome() {
+                raise(&engine.metrics.reservations.with_label_values(&[outcome]), count);
+            }
         });
         for state in State::ALL {
             scrape.agents.with_label_values(&[state.as_str()]).set(agents[state as usize]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::agents::book::Offer;
+use crate::agents::reservation::read_token;
 use crate::calls::history::{Candidates, Choice, End, EndCause};
 use crate::calls::lease::{Contact, Way};
 use crate::calls::{NodeId, Shard};
@@ -10,6 +11,7 @@ use crate::dispatch::Picked;
 use crate::dispatch::rules::Source;
 use crate::registrar::{Aor, Binding, Service};
 use crate::sip::message::Message;
+use crate::sip::scan::trim;
 use crate::sip::{Method, Request};
 
 use super::branch::transaction;
@@ -109,6 +111,7 @@ impl<W: World> Core<'_, W> {
             }
         };
         let mut lease = self.new_lease(inbound, opening, None, &picked);
+        lease.queue = header(request, QUEUE_HEADER).map(|queue| queue[..queue.len().min(QUEUE_LEN_MAX)].into());
         if let Some(invite) = lease.phase.invite_mut() {
             invite.contacts = wanted.contacts.into();
         }
@@ -135,8 +138,9 @@ impl<W: World> Core<'_, W> {
         if !shard.has_room() {
             return Err(RejectReason::TooManyCalls);
         }
-        let is_of_queue = has_header(inbound.request, QUEUE_HEADER);
-        let offer = Offer { aor, key: opening.key, is_of_queue, gate: service.policy.gate };
+        let queue = header(inbound.request, QUEUE_HEADER);
+        let reservation = header(inbound.request, RESERVATION_HEADER).and_then(read_token);
+        let offer = Offer { aor, key: opening.key, queue, reservation, gate: service.policy.gate };
         if !registry.offer(offer, self.now) {
             return Err(RejectReason::AgentBusy);
         }
@@ -182,8 +186,16 @@ struct Wanted<'a> {
 /// A node's dialplan says by it that a queue is calling; nobody but a node can.
 const QUEUE_HEADER: &[u8] = b"x-edge-queue";
 
-fn has_header(request: Request<'_>, name: &[u8]) -> bool {
-    request.fields().iter().any(|field| request.text(field.spelling).eq_ignore_ascii_case(name))
+/// Octets of a queue's name that are kept with a call.
+const QUEUE_LEN_MAX: usize = 64;
+
+/// And by this that the agent is reserved for the call.
+const RESERVATION_HEADER: &[u8] = b"x-edge-reservation";
+
+/// What a node says by a header of the edge's own.
+fn header<'a>(request: Request<'a>, name: &[u8]) -> Option<&'a [u8]> {
+    let field = request.fields().iter().find(|field| request.text(field.spelling).eq_ignore_ascii_case(name))?;
+    Some(trim(request.text(field.value)))
 }
 
 fn contact(binding: &Binding) -> Contact {

@@ -5,7 +5,7 @@
 
 use crate::calls::errand::{ErrandKind, T64};
 use crate::calls::history::EndCause;
-use crate::calls::lease::{Lease, Names, Way};
+use crate::calls::lease::{Hold, Lease, Names, Way};
 use crate::calls::ledger::Slot;
 use crate::calls::{CallKey, NodeId, Phase, PoolId, Shard};
 use crate::dispatch::rules::Source;
@@ -47,6 +47,7 @@ impl<W: World> Core<'_, W> {
             // Another node may have answered the same INVITE; what is said to that one does not concern the call.
             if let Some(slot) = slot.filter(|slot| shard.lease(*slot).way.target() == token.node) {
                 self.note_request(shard, slot, request.method(), dead);
+                self.note_hold_asked(shard.lease_mut(slot), request, side);
             }
             dead
         });
@@ -128,6 +129,8 @@ impl<W: World> Core<'_, W> {
             caller: token.caller,
             caller_tag: token.caller_tag,
             agent: None,
+            queue: None,
+            hold: Hold::default(),
             node,
             pool: NO_POOL,
             way: token.way_to_node(),

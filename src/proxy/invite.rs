@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::calls::errand::T1;
 use crate::calls::history::{Candidates, Choice, End, EndCause, Explanation, TryRecord};
-use crate::calls::lease::{Invite, Names, Resend, Told, Try, TryState, Way};
+use crate::calls::lease::{Hold, Invite, Names, Resend, Told, Try, TryState, Way};
 use crate::calls::ledger::Slot;
 use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
 use crate::dispatch::farm::KeyedBy;
@@ -153,6 +153,8 @@ impl<W: World> Core<'_, W> {
             caller: flow,
             caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
             agent: inbound.agent.map(Box::from),
+            queue: None,
+            hold: Hold::default(),
             node: picked.seat.node(),
             pool: opening.pool,
             way: picked.way,

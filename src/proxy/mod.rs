@@ -17,6 +17,7 @@ pub mod core;
 pub mod dialog;
 pub mod failover;
 pub mod forward;
+pub mod hold;
 pub mod invite;
 pub mod register;
 pub mod response;

@@ -19,7 +19,7 @@ use crate::calls::NodeId;
 pub use aor::Aor;
 pub use auth::{Authority, Doubt};
 pub use binding::Binding;
-pub use policy::{AgentPolicy, Gate};
+pub use policy::{AgentPolicy, Gate, Person};
 pub use register::{Plan, Refusal, Terms};
 pub use table::Table;
 

@@ -25,6 +25,11 @@ pub struct SavedLease<'a> {
     /// The agent who is calling, if one is.
     #[serde(borrow)]
     pub agent: Option<&'a [u8]>,
+    /// The queue that sent it, for a call to an agent.
+    #[serde(borrow)]
+    pub queue: Option<&'a [u8]>,
+    /// Whether the agent at one of its ends holds it.
+    pub is_held: bool,
     /// The listener toward the node.
     pub node_listener: u16,
     /// Whether the node is on TCP.
@@ -124,7 +129,7 @@ pub struct Saved {
 pub const LEASE_LEN_MAX: usize = 1_024;
 
 /// The form that leases are written in. A file of another form is not read.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
 
 impl<'a> SavedLease<'a> {
     /// Writes it; `None` when it does not fit, which no lease does.
@@ -232,6 +237,8 @@ mod tests {
             from: SavedFlow { listener: 1, is_tcp: true, remote: "[2001:db8::1]:5060".parse().unwrap() },
             caller_tag: 7,
             agent: Some(b"1001"),
+            queue: Some(b"q700"),
+            is_held: true,
             node_listener: 2,
             node_is_tcp: false,
             node_address: "127.0.0.11:5060".parse().unwrap(),

@@ -339,6 +339,8 @@ mod tests {
             from: SavedFlow { listener: 1, is_tcp: false, remote: address },
             caller_tag: 0,
             agent: None,
+            queue: None,
+            is_held: false,
             node_listener: 1,
             node_is_tcp: false,
             node_address: address,

@@ -7,17 +7,17 @@ use crate::phone::Phone;
 use crate::process::{secs, until};
 use crate::sipp::{Load, Sipp};
 
-const AGENT: &str = "1001";
+pub const AGENT: &str = "1001";
 
 /// Two nodes with the queue 700, whose members are these users.
-fn farm(net: u8, users: &[&str], agents: &str) -> Farm {
+pub fn farm(net: u8, users: &[&str], agents: &str) -> Farm {
     let users: Vec<String> = users.iter().map(|user| (*user).to_owned()).collect();
     let farm = Farm::new(net).node("weight: 10").node("weight: 10").pool("algorithm: round_robin");
     farm.registrar(&users, "").with(&format!("agents: {agents}")).with_asterisk()
 }
 
 /// What a node's dialplan gets for an expression.
-fn evaluated(farm: &Farm, node: &str, expression: &str) -> String {
+pub fn evaluated(farm: &Farm, node: &str, expression: &str) -> String {
     let text = farm.lab().does(&["cli", node, "dialplan", "eval", "function", expression]);
     let result = text.lines().find_map(|line| line.strip_prefix("Result: ")).unwrap_or_default();
     result.trim().to_owned()
@@ -28,24 +28,24 @@ fn queue_says(farm: &Farm, node: &str, user: &str) -> String {
     let text = farm.lab().does(&["cli", node, "queue", "show", "q700"]);
     let member = text.lines().find(|line| line.contains(&format!("Custom:{user})")));
     let member = member.unwrap_or_else(|| panic!("{user} is no member: {text}"));
-    let known = ["Not in use", "In use", "Ringing", "Busy", "Unavailable", "Unknown"];
+    let known = ["Not in use", "In use", "On Hold", "Ringing", "Busy", "Unavailable", "Unknown"];
     let state = known.iter().find(|state| member.contains(&format!("({state})")));
     state.unwrap_or_else(|| panic!("{member}")).to_string()
 }
 
-fn until_queues_say(farm: &Farm, state: &str) {
+pub fn until_queues_say(farm: &Farm, state: &str) {
     for node in ["ast-1", "ast-2"] {
         until(&format!("the queue of {node} says {state}"), secs(10), || queue_says(farm, node, AGENT) == state);
     }
 }
 
-fn agent_says(farm: &Farm, state: &str) {
+pub fn agent_says(farm: &Farm, state: &str) {
     let agents = farm.cli(&["agents"]).stdout;
     let line = agents.lines().find(|line| line.contains(AGENT)).unwrap_or_default();
     assert!(line.split_whitespace().any(|word| word == state), "{agents}");
 }
 
-fn rings(farm: &Farm) -> u64 {
+pub fn rings(farm: &Farm) -> u64 {
     farm.edge().metric("cordboard_agent_calls_total", &[]) as u64
 }
 

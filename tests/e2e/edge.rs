@@ -51,6 +51,13 @@ impl Edge {
         (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
     }
 
+    /// Posts a form as a browser does from a page of another site; the code of the answer.
+    pub fn form(&self, path: &str, body: &str, origin: &str) -> u16 {
+        let request = self.agent.post(format!("http://{}{path}", self.api)).header("Origin", origin);
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+        request.send(body).unwrap().status().as_u16()
+    }
+
     fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         let (code, text) = self.http(path).unwrap_or_else(|| panic!("no answer to {path}"));
         assert_eq!(code, 200, "{path}: {text}");

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod agent_states;
 mod agents;
 mod asterisk;
 mod bad_input;

@@ -11,6 +11,9 @@ use crate::sipp::password_of;
 /// How long the edge may take to say something.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// How often nothing may come until the other side hangs up.
+const HUNG_UP_WITHIN: usize = 6;
+
 /// The user's realm.
 const REALM: &str = "pbx.example.com";
 
@@ -199,30 +202,73 @@ impl Phone {
 
     /// Takes a call as it comes: rings, answers, and waits until the other side has hung up. Returns the INVITE.
     pub fn takes_a_call(&mut self) -> Message {
+        let invite = self.answers_a_call();
+        self.is_hung_up_on();
+        invite
+    }
+
+    /// Rings and answers. Returns the INVITE.
+    pub fn answers_a_call(&mut self) -> Message {
         let invite = self.until_request("INVITE");
         self.send(&invite.reply("180 Ringing", &format!("Contact: <{}>\r\n", self.contact())));
-        let ip = self.at.ip();
-        let sdp = format!(
-            "v=0\r\no=phone 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n\
-             a=rtpmap:8 PCMA/8000\r\n"
-        );
-        let lines = format!(
-            "Contact: <{}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
-            self.contact(),
-            sdp.len()
-        );
-        self.send(&invite.reply("200 OK", &lines));
+        let body = self.description("sendrecv");
+        self.send(&invite.reply("200 OK", &body));
         self.until_request("ACK");
-        let bye = self.until_request("BYE");
-        self.send(&bye.reply("200 OK", ""));
         invite
+    }
+
+    /// Waits until the other side hangs up.
+    pub fn is_hung_up_on(&mut self) {
+        let mut heard = std::iter::repeat_with(|| self.receive()).take(HUNG_UP_WITHIN).flatten();
+        let bye = heard.find(|message| message.first_line().starts_with("BYE")).expect("a BYE comes");
+        drop(heard);
+        self.send(&bye.reply("200 OK", ""));
+    }
+
+    /// Offers media this way in the call that `invite` began: `sendonly` holds it, `sendrecv` takes it back. The other side agrees.
+    pub fn offers(&mut self, invite: &Message, direction: &str) {
+        self.cseq += 1;
+        let (at, cseq, transport) = (self.at, self.cseq, self.transport());
+        let value = |name: &str| invite.header(name).unwrap_or_else(|| panic!("no {name} in {invite:?}")).to_owned();
+        let uri = value("Contact").trim_matches(['<', '>']).to_owned();
+        let routes: String = invite.headers("Record-Route").map(|route| format!("Route: {route}\r\n")).collect();
+        let head = |method: &str| {
+            format!(
+                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {at};branch=z9hG4bK-{method}-{cseq};rport\r\n\
+                 Max-Forwards: 70\r\n{routes}From: {};tag=phone\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n",
+                value("To"),
+                value("From"),
+                value("Call-ID")
+            )
+        };
+        let offer = head("INVITE") + &self.description(direction);
+        self.send(&offer);
+        let answer = self.until(|message| message.code() >= 200);
+        assert_eq!(answer.code(), 200, "{answer:?}");
+        self.send(&(head("ACK") + "Content-Length: 0\r\n\r\n"));
+    }
+
+    /// Contact and a session description, which end a message.
+    fn description(&self, direction: &str) -> String {
+        let (ip, version) = (self.at.ip(), self.cseq);
+        let sdp = format!(
+            "v=0\r\no=phone 1 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n\
+             a=rtpmap:8 PCMA/8000\r\na={direction}\r\n"
+        );
+        let contact = self.contact();
+        let (kind, length) = ("Content-Type: application/sdp", sdp.len());
+        format!("Contact: <{contact}>\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{sdp}")
     }
 
     /// The next request of this method; what else comes is passed over.
     fn until_request(&mut self, method: &str) -> Message {
+        self.until(|message| message.first_line().starts_with(method))
+    }
+
+    fn until(&mut self, is_it: impl Fn(&Message) -> bool) -> Message {
         loop {
-            let message = self.receive().unwrap_or_else(|| panic!("no {method} comes"));
-            if message.first_line().starts_with(method) {
+            let message = self.receive().expect("what is waited for comes");
+            if is_it(&message) {
                 return message;
             }
         }

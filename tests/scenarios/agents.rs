@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cordboard::agents::reservation::Wanted;
+
 use crate::harness::*;
 use crate::registrar::{PHONE, Phone};
 
@@ -125,7 +127,7 @@ fn call_out(phone: &Phone, cseq: u32, lines: &str) -> String {
         "INVITE sip:700@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK-out-{cseq}\r\n\
          Max-Forwards: 70\r\nFrom: <sip:{user}@pbx.example.com>;tag=p\r\nTo: <sip:700@pbx.example.com>\r\nCall-ID: out\r\n\
          CSeq: {cseq} INVITE\r\nContact: <{}>\r\nP-Asserted-Identity: <sip:boss@pbx.example.com>\r\n\
-         P-Preferred-Identity: <sip:boss@pbx.example.com>\r\nUser-Agent: a phone with a name of usual length 1.2.3\r\n\
+         P-Preferred-Identity: <sip:boss@pbx.example.com>\r\nX-Edge-Agent: boss\r\nUser-Agent: a phone with a name of usual length 1.2.3\r\n\
          {lines}Content-Length: 0\r\n\r\n",
         phone.contact()
     )
@@ -144,6 +146,7 @@ fn an_agents_own_call_is_proven_and_the_node_hears_who_he_is() {
     let said: Vec<&str> = invite.headers("P-Asserted-Identity").collect();
     assert_eq!(said, ["<sip:1001@pbx.example.com>"]);
     assert_eq!((invite.header("P-Preferred-Identity"), invite.header("Proxy-Authorization")), (None, None));
+    assert_eq!(invite.headers("X-Edge-Agent").collect::<Vec<_>>(), ["1001"], "whatever the phone says of itself");
     // The phone repeats it: the same call, no second challenge.
     assert_eq!(only(edge.receive(PHONE, &text)), invite);
     // The node it was given to says nothing: the next one hears the same of the caller.
@@ -178,6 +181,103 @@ fn two_queues_that_want_one_agent_at_the_same_moment_ring_him_once() {
     // Somebody who calls him himself may wait for him.
     let direct = dial("1001", "c3").replace("X-Edge-Queue: q700\r\n", "");
     assert_eq!(only(edge.receive(&node(1), &direct)).to, PHONE);
+}
+
+/// A request of the agent's inside the call that `invite` began, with this body.
+fn offers(invite: &Sent, route: &str, method: &str, cseq: u32, body: &str) -> String {
+    let (from, to) = (invite.header("To").unwrap(), invite.header("From").unwrap());
+    format!(
+        "{method} sip:node1@127.0.0.11:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK-{method}{cseq}\r\n\
+         Max-Forwards: 70\r\nFrom: {from};tag=node\r\nTo: {to}\r\nCall-ID: c1\r\nCSeq: {cseq} {method}\r\nRoute: {route}\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+const TALK: &str = "v=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 4000 RTP/AVP 8\r\na=sendrecv\r\n";
+
+fn holds(edge: &Edge) -> bool {
+    edge.with_shard(|shard| shard.iter().any(|lease| lease.hold.is_held))
+}
+
+#[test]
+fn an_agent_holds_his_call_once_the_node_has_taken_it_and_until_he_takes_it_back() {
+    let mut edge = registered(&["1001"]);
+    let invite = only(edge.receive(&node(1), &dial("1001", "c1")));
+    let ok = only(edge.receive(PHONE, &invite.reply(200, "")));
+    let route = ok.header("Record-Route").unwrap().to_owned();
+    let held = [TALK.replace("sendrecv", "sendonly"), TALK.replace("10.0.0.1", "0.0.0.0")];
+    for (number, (method, body)) in ["INVITE", "UPDATE"].into_iter().zip(&held).enumerate() {
+        let cseq = 10 * number as u32;
+        let hold = only(edge.receive(PHONE, &offers(&invite, &route, method, cseq + 1, body)));
+        assert_eq!(hold.to, node(1));
+        edge.receive(&node(1), &hold.reply(180, ""));
+        assert!(!holds(&edge), "{method} is not answered");
+        edge.receive(&node(1), &hold.reply(488, ""));
+        assert!(!holds(&edge), "{method} was refused");
+        let hold = only(edge.receive(PHONE, &offers(&invite, &route, method, cseq + 2, body)));
+        edge.receive(&node(1), &hold.reply(200, ""));
+        assert!(holds(&edge), "{method}");
+        // A refresh without a description changes nothing, and what answers an earlier offer neither.
+        let refresh = only(edge.receive(PHONE, &offers(&invite, &route, method, cseq + 3, "")));
+        edge.receive(&node(1), &refresh.reply(200, ""));
+        let back = only(edge.receive(PHONE, &offers(&invite, &route, method, cseq + 4, TALK)));
+        edge.receive(&node(1), &hold.reply(200, ""));
+        assert!(holds(&edge), "{method}");
+        edge.receive(&node(1), &back.reply(200, ""));
+        assert!(!holds(&edge), "{method}");
+    }
+}
+
+#[test]
+fn that_the_other_side_holds_an_agent_does_not_put_him_on_hold_and_what_he_holds_survives_a_restart() {
+    let mut edge = registered(&["1001"]);
+    let invite = only(edge.receive(&node(1), &dial("1001", "c1")));
+    let ok = only(edge.receive(PHONE, &invite.reply(200, "")));
+    let route = ok.header("Record-Route").unwrap().to_owned();
+    let body = TALK.replace("sendrecv", "inactive");
+    let own = offers(&invite, &route, "INVITE", 2, &body);
+    let (from, to) = (invite.header("From").unwrap(), invite.header("To").unwrap());
+    let others = own
+        .replace(&format!("From: {to};tag=node"), &format!("From: {from}"))
+        .replace(&format!("\r\nTo: {from}"), &format!("\r\nTo: {to};tag=node"));
+    let others = only(edge.receive(&node(1), &others));
+    assert_eq!(others.to, PHONE);
+    edge.receive(PHONE, &others.reply(200, ""));
+    assert!(!holds(&edge));
+    let hold = only(edge.receive(PHONE, &own));
+    // The node's own re-INVITE has the same number, and its answer is another one.
+    edge.receive(PHONE, &others.reply(200, ""));
+    assert!(!holds(&edge));
+    edge.receive(&node(1), &hold.reply(200, ""));
+    assert!(holds(&edge));
+    edge.restart(2);
+    assert!(holds(&edge));
+    let queue = edge.with_shard(|shard| shard.iter().next().unwrap().queue.clone());
+    assert_eq!(queue.as_deref(), Some(&b"q700"[..]), "and which queue he wraps up after");
+}
+
+#[test]
+fn an_agent_who_is_reserved_is_rung_by_the_call_that_shows_it_and_by_no_other_queues() {
+    let mut edge = registered(&["1001"]);
+    let wanted = Wanted { skills: &[], queue: None, hold: Duration::from_secs(10), token: 0xbeef };
+    let now = edge.now;
+    let reserved = edge.registered().with_book(|book| book.reserve(wanted, now));
+    assert_eq!(reserved.unwrap().as_bytes(), b"1001");
+    let refused = only(edge.receive(&node(2), &dial("1001", "c1").replace(&node(1), &node(2))));
+    assert_eq!(refused.first_line(), "SIP/2.0 486 Busy Here");
+    let shown = "X-Edge-Reservation: 000000000000beef\r\n";
+    let wrong = dial("1001", "c2").replace("X-Edge-Queue", &format!("{}X-Edge-Queue", shown.replace('b', "a")));
+    assert_eq!(only(edge.receive(&node(1), &wrong)).first_line(), "SIP/2.0 486 Busy Here");
+    let right = dial("1001", "c3").replace("X-Edge-Queue: q700\r\n", shown);
+    let invite = only(edge.receive(&node(1), &right));
+    assert_eq!((invite.to.as_str(), invite.header("X-Edge-Reservation")), (PHONE, None));
+    assert_eq!(
+        only(edge.receive(&node(1), &right.replace("c3", "c4").replace("X-Edge-R", "X-Edge-Queue: q\r\nX-Edge-R")))
+            .first_line(),
+        "SIP/2.0 486 Busy Here",
+        "it holds once"
+    );
 }
 
 #[test]

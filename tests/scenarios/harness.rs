@@ -64,6 +64,13 @@ pub struct Registered {
     pub is_full: Cell<bool>,
 }
 
+impl Registered {
+    /// Acts on the agents' book.
+    pub fn with_book<R>(&self, act: impl FnOnce(&mut Book) -> R) -> R {
+        act(&mut self.book.borrow_mut())
+    }
+}
+
 impl Registry for Registered {
     fn with_table(&self, _: &Aor, act: &mut dyn FnMut(&mut Table)) {
         act(&mut self.table.borrow_mut());
@@ -82,7 +89,7 @@ impl Registry for Registered {
     }
 
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
-        self.book.borrow_mut().note(aor, key, None, Duration::ZERO, now);
+        self.book.borrow_mut().take_back(aor, key, now);
     }
 
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {

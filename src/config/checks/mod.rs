@@ -3,6 +3,7 @@
 //! Every check goes on after a problem, so that all are told at once. A value that was lost while decoding was
 //! complained of there; what follows from its absence is not told again.
 
+mod agents;
 mod gateways;
 mod listeners;
 mod overflow;
@@ -31,6 +32,8 @@ const NODES_MAX: usize = 20_000;
 const ROUTES_MAX: usize = 1_000;
 const USERS_MAX: usize = 1_000_000;
 const STRIP_MAX: usize = 64;
+const QUEUES_MAX: usize = 10_000;
+const REASONS_MAX: usize = 64;
 const CODES_MAX: usize = 64;
 
 /// Fewest octets of the farm's secret: what an attacker cannot try out.
@@ -104,6 +107,9 @@ impl Check<'_> {
         let failover = raw.failover.as_ref().and_then(|failover| failover.retry_on.as_ref());
         let strip = raw.security.as_ref().and_then(|security| security.strip.as_ref());
         let users = raw.registrar.as_ref().and_then(|registrar| registrar.users.as_ref());
+        let agents = raw.agents.as_ref();
+        let queues = agents.and_then(|agents| agents.queues.as_ref());
+        let reasons = agents.and_then(|agents| agents.reasons.as_ref());
         let before = self.problems.len();
         for (path, count, max) in [
             (Path::to("listen"), length(raw.listen.as_ref()), LISTENERS_MAX),
@@ -114,6 +120,8 @@ impl Check<'_> {
             (Path::to("registrar").key("users"), length(users), USERS_MAX),
             (Path::to("health").key("dead_codes"), length(health), CODES_MAX),
             (Path::to("failover").key("retry_on"), length(failover), CODES_MAX),
+            (Path::to("agents").key("queues"), length(queues), QUEUES_MAX),
+            (Path::to("agents").key("reasons"), length(reasons), REASONS_MAX),
             (Path::to("security").key("strip"), length(strip), STRIP_MAX),
         ] {
             if count > max {

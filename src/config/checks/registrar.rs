@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::config::checked::{AuthConfig, RegistrarConfig, UserConfig};
 use crate::config::numbers::show_time;
 use crate::config::place::Path;
-use crate::config::raw::{RawAgents, RawAuth, RawConfig, RawGate, RawRegistrar, RawUser};
+use crate::config::raw::{RawAuth, RawConfig, RawRegistrar, RawUser};
+use crate::registrar::Terms;
 use crate::registrar::digest::{Algorithm, Hex, ha1};
 use crate::registrar::users::Secrets;
-use crate::registrar::{AgentPolicy, Gate, Terms};
 
 use super::policies::time;
 use super::{Check, Placed};
@@ -43,7 +43,7 @@ impl Check<'_> {
             auth,
             terms: self.terms(registrar),
             not_registered: registrar.not_registered.map_or(NOT_REGISTERED, |code| code.0.0),
-            agents: agents(raw.agents.as_ref()),
+            agents: self.agents(raw),
             agi: raw.agents.as_ref().and_then(|agents| agents.agi).map(|address| address.0.0),
         })
     }
@@ -82,7 +82,8 @@ impl Check<'_> {
             let what = "everybody who reaches the edge could take any agent's calls";
             self.refuse(&path.key("auth"), what, Some("auth: digest; or `auth: open`, which says that this is meant"));
         }
-        if registrar.users.is_some() {
+        let has_secret = |user: &RawUser| user.password.is_some() || user.md5.is_some() || user.sha256.is_some();
+        if registrar.users.iter().flatten().any(has_secret) {
             self.warn(&path.key("users"), "nobody is asked for a password", "auth: digest asks");
         }
     }
@@ -175,17 +176,4 @@ impl Check<'_> {
         }
         Some(secrets)
     }
-}
-
-fn agents(raw: Option<&RawAgents>) -> AgentPolicy {
-    let mut policy = AgentPolicy::default();
-    let Some(raw) = raw else { return policy };
-    policy.gate = match raw.gate {
-        None | Some(RawGate::Queue) => Gate::Queue,
-        Some(RawGate::All) => Gate::All,
-        Some(RawGate::Off) => Gate::Off,
-    };
-    time(&mut policy.wrapup, raw.wrapup);
-    policy.publish = raw.publish.unwrap_or(false);
-    policy
 }
