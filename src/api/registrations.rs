@@ -89,5 +89,5 @@ pub async fn set_state(
 
 fn unknown(user: &str) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("there is no user {user:?}"))
-        .hint("users stand in dispatcher.yaml under registrar.users")
+        .hint("users stand in dispatcher.yaml under registrar.users, and in registrar.users_file")
 }

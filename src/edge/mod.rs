@@ -11,6 +11,7 @@
 //! - [`view`]: what operators can look at
 
 pub mod clock;
+pub mod ended;
 pub mod engine;
 pub mod farm_writer;
 pub mod hands;

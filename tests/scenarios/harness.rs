@@ -25,7 +25,7 @@ use cordboard::registrar::auth::Use;
 use cordboard::registrar::digest::Algorithm as Digest;
 use cordboard::registrar::replays::Replays;
 use cordboard::registrar::users::{Secrets, Users};
-use cordboard::registrar::{AgentPolicy, Aor, Authority, Service, Table, Terms};
+use cordboard::registrar::{AgentPolicy, Aor, Authority, Permanents, Service, Table, Terms};
 use cordboard::sip::Index;
 use cordboard::store::SavedLease;
 use cordboard::store::contract::LEASE_LEN_MAX;
@@ -247,6 +247,7 @@ impl Edge {
         };
         edge.farm.registrar = Some(Arc::new(Service {
             authority: Some(authority),
+            permanents: Permanents::default(),
             terms: Terms::default(),
             not_registered: 480,
             keep_alive: Duration::ZERO,

@@ -11,6 +11,8 @@ mod pools;
 mod reach;
 mod registrar;
 mod routes;
+mod users;
+mod users_file;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +32,8 @@ const POOLS_MAX: usize = 1_000;
 const NODES_MAX: usize = 20_000;
 const ROUTES_MAX: usize = 1_000;
 const USERS_MAX: usize = 1_000_000;
+const CONTACTS_MAX: usize = 10_000;
+const MAY_REGISTER_MAX: usize = 64;
 const STRIP_MAX: usize = 64;
 const CODES_MAX: usize = 64;
 
@@ -73,6 +77,7 @@ impl Check<'_> {
         let farm = self.pools(raw, &gateways);
         self.reach(&listen, &gateways, &farm.nodes);
         let routes = self.routes(raw, &gateways, &farm);
+        let registrar = self.registrar(raw, &listen);
         let mut nodes: Vec<_> = farm.nodes.into_iter().map(|node| node.value).collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         let mut pools = farm.pools;
@@ -89,7 +94,7 @@ impl Check<'_> {
             calls: self.calls(raw.calls.as_ref(), raw.failover.as_ref()),
             security: self.security(raw.security.as_ref()),
             limits: self.limits(raw.limits.as_ref()),
-            registrar: self.registrar(raw),
+            registrar,
             dns: self.dns(raw.dns.as_ref()),
             stop_wait: policies::stop_wait(raw.stop.as_ref()),
             api: self.api(raw.api.as_ref()),
@@ -104,6 +109,7 @@ impl Check<'_> {
         let failover = raw.failover.as_ref().and_then(|failover| failover.retry_on.as_ref());
         let strip = raw.security.as_ref().and_then(|security| security.strip.as_ref());
         let users = raw.registrar.as_ref().and_then(|registrar| registrar.users.as_ref());
+        let contacts = raw.registrar.as_ref().and_then(|registrar| registrar.contacts.as_ref());
         let before = self.problems.len();
         for (path, count, max) in [
             (Path::to("listen"), length(raw.listen.as_ref()), LISTENERS_MAX),
@@ -112,6 +118,7 @@ impl Check<'_> {
             (Path::to("pools"), nodes, NODES_MAX),
             (Path::to("routes"), length(raw.routes.as_ref()), ROUTES_MAX),
             (Path::to("registrar").key("users"), length(users), USERS_MAX),
+            (Path::to("registrar").key("contacts"), length(contacts), CONTACTS_MAX),
             (Path::to("health").key("dead_codes"), length(health), CODES_MAX),
             (Path::to("failover").key("retry_on"), length(failover), CODES_MAX),
             (Path::to("security").key("strip"), length(strip), STRIP_MAX),
