@@ -59,7 +59,7 @@ pub fn end_lost(engine: &Engine, now: Moment) {
 }
 
 /// Ends the bindings of all who are no users any more; returns how many users that were.
-pub fn end_strangers(engine: &Engine, farm: &Farm, now: Moment) -> usize {
+pub fn end_removed_users(engine: &Engine, farm: &Farm, now: Moment) -> usize {
     let Some(service) = farm.registrar.as_ref().filter(|service| service.authority.is_some()) else { return 0 };
     let mut whose = Vec::new();
     engine.registrations.each(|aor, _| {

@@ -24,7 +24,7 @@ use crate::telemetry::LogHandle;
 use crate::transport::stream::StreamLimits;
 
 use super::clock::wall_millis;
-use super::ended::{end_strangers, note_permanents};
+use super::ended::{end_removed_users, note_permanents};
 use super::engine::Engine;
 use super::listeners::Listeners;
 use super::prober::{ProbePlan, ProbedNode, ProberHandle};
@@ -189,7 +189,7 @@ pub struct FarmWriter {
     /// True while the board holds pools of an earlier farm.
     has_leftovers: bool,
     /// True until the registrations of those who are gone were looked through a second time.
-    may_have_strangers: bool,
+    may_have_removed_users: bool,
 }
 
 /// A name that is being kept up to date.
@@ -247,7 +247,7 @@ impl FarmWriter {
             handle: handle.clone(),
             files,
             has_leftovers: false,
-            may_have_strangers: false,
+            may_have_removed_users: false,
         };
         (writer, handle)
     }
@@ -461,8 +461,8 @@ impl FarmWriter {
         self.engine.farm.store(Arc::clone(&new));
         note_permanents(&self.engine, &old, &new, now);
         // A worker that still holds the farm before may register somebody who is gone: he ends at the sweep.
-        self.end_strangers();
-        self.may_have_strangers = true;
+        self.end_removed_users();
+        self.may_have_removed_users = true;
         if self.has_leftovers {
             let orders = self.sender.clone();
             self.engine.runtime.spawn(async move {
@@ -473,8 +473,8 @@ impl FarmWriter {
     }
 
     /// Ends the registrations of those who are users no more.
-    fn end_strangers(&self) {
-        let count = end_strangers(&self.engine, &self.engine.farm.load(), self.engine.clock.now());
+    fn end_removed_users(&self) {
+        let count = end_removed_users(&self.engine, &self.engine.farm.load(), self.engine.clock.now());
         if count > 0 {
             tracing::info!("{count} users are gone: their registrations have ended");
         }
@@ -482,8 +482,8 @@ impl FarmWriter {
 
     /// Drops pools of earlier farms, and nodes that are gone and have no calls left.
     async fn sweep(&mut self) {
-        if std::mem::take(&mut self.may_have_strangers) {
-            self.end_strangers();
+        if std::mem::take(&mut self.may_have_removed_users) {
+            self.end_removed_users();
         }
         let farm = self.engine.farm.load_full();
         let configured: Vec<NodeId> =

@@ -100,6 +100,11 @@ impl Phone {
         }
     }
 
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.at
+    }
+
     fn transport(&self) -> &'static str {
         if matches!(self.socket, Socket::Udp(..)) { "UDP" } else { "TCP" }
     }
@@ -219,7 +224,7 @@ impl Phone {
     }
 
     /// The next request of this method; what else comes is passed over.
-    fn until_request(&mut self, method: &str) -> Message {
+    pub fn until_request(&mut self, method: &str) -> Message {
         loop {
             let message = self.receive().unwrap_or_else(|| panic!("no {method} comes"));
             if message.first_line().starts_with(method) {
