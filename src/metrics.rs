@@ -24,6 +24,7 @@ use crate::calls::tries::Cause;
 use crate::dispatch::Farm;
 use crate::dispatch::node::Kind;
 use crate::proxy::Event;
+use crate::registrar::Ended;
 use crate::registrar::register::Changes;
 
 /// Buckets for what callers wait for: from an instant to a ring time-out.
@@ -267,8 +268,8 @@ impl Metrics {
         for answer in ["2xx", "4xx", "5xx", "none"] {
             self.publications.with_label_values(&[answer]);
         }
-        for cause in ["removed", "displaced", "expired", "unreachable"] {
-            self.bindings_ended.with_label_values(&[cause]);
+        for cause in Ended::ALL {
+            self.bindings_ended.with_label_values(&[cause.as_str()]);
         }
         for outcome in ["forwarded", "ended"] {
             self.late.with_label_values(&[outcome]);
@@ -362,9 +363,8 @@ impl Metrics {
         for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
             self.registered.with_label_values(&[outcome]).inc_by(count as u64);
         }
-        let causes = [("removed", changes.removed), ("displaced", changes.displaced)];
-        for (cause, count) in causes.into_iter().filter(|(_, count)| *count > 0) {
-            self.bindings_ended.with_label_values(&[cause]).inc_by(count as u64);
+        for (cause, count) in changes.ended().into_iter().filter(|(_, count)| *count > 0) {
+            self.bindings_ended.with_label_values(&[cause.as_str()]).inc_by(count as u64);
         }
     }
 

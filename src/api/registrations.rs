@@ -155,5 +155,5 @@ fn hold(viewer: &Viewer, wanted: &AgentWanted) -> Result<ReservedView, Refusal> 
 
 fn unknown(user: &str) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("there is no user {user:?}"))
-        .hint("users stand in dispatcher.yaml under registrar.users")
+        .hint("users stand in dispatcher.yaml under registrar.users, and in registrar.users_file")
 }

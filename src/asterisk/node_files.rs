@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use crate::config::Config;
 use crate::config::checked::NodeConfig;
 use crate::dispatch::node::NodeUri;
+use crate::registrar::Aor;
 
 /// Folders of an Asterisk, as the package sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,9 +187,13 @@ fn agi_address(config: &Config, edge_host: &str) -> String {
 /// All users as members of one queue.
 fn queue_members(config: &Config) -> String {
     let auth = config.registrar.as_ref().and_then(|registrar| registrar.auth.as_ref());
-    let users = auth.iter().flat_map(|auth| &auth.users).take(MEMBERS_MAX);
-    let member = |name: &String| format!("member => Local/{name}@edge-agent/n,0,{name},Custom:{name}");
-    users.map(|user| member(&user.name)).collect::<Vec<_>>().join("\n")
+    let mut users: Vec<&Aor> = auth.iter().flat_map(|auth| auth.users.names()).collect();
+    users.sort_unstable();
+    let member = |name: &Aor| {
+        let name = String::from_utf8_lossy(name.as_bytes());
+        format!("member => Local/{name}@edge-agent/n,0,{name},Custom:{name}")
+    };
+    users.into_iter().take(MEMBERS_MAX).map(member).collect::<Vec<_>>().join("\n")
 }
 
 /// Where the node reaches the edge: the first listener of the node's address family, as others see it.

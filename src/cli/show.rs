@@ -157,8 +157,8 @@ pub fn registrations(users: &[AgentView]) -> String {
         vec![
             user.user.clone(),
             contact.reached_at.clone(),
-            duration(contact.expires_secs),
-            duration(contact.registered_secs_ago),
+            contact.expires_secs.map_or_else(|| "permanent".to_owned(), duration),
+            contact.registered_secs_ago.map_or_else(|| "-".to_owned(), duration),
             format!("{:.1}", contact.q),
             contact.uri.clone(),
         ]

@@ -7,8 +7,9 @@ use ipnet::IpNet;
 use schemars::{Schema, json_schema};
 
 use crate::dispatch::node::NodeUri;
+use crate::registrar::binding::CONTACT_LEN_MAX;
 use crate::sip::uri::{self, Scheme};
-use crate::transport::flow::Protocol;
+use crate::transport::flow::{Protocol, Target};
 
 use super::names::is_host;
 use super::words::{Complaint, FromText, quoted};
@@ -128,6 +129,45 @@ impl FromText for NodeUri {
         }
         match transport(&uri) {
             Ok(protocol) => Ok(NodeUri { host: host.trim_matches(['[', ']']).to_owned(), port: uri.port, protocol }),
+            Err(hint) => refuse(&hint),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[sS][iI][pP]:" })
+    }
+}
+
+/// Where a phone is that cannot register: `sip:1999@192.0.2.50:5060`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactUri {
+    /// The URI as it was written.
+    pub text: String,
+    /// The address in it.
+    pub target: Target,
+}
+
+impl FromText for ContactUri {
+    fn legal() -> Cow<'static, str> {
+        "sip:USER@ADDRESS[:PORT], with ;transport=tcp for TCP".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let refuse = |hint: &str| Err(Complaint::not::<Self>(text).with_hint(Some(hint.to_owned())));
+        let legal =
+            text.len() <= CONTACT_LEN_MAX && text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
+        let Some(uri) = uri::parse(text.as_bytes()).filter(|uri| legal && uri.scheme == Scheme::Sip) else {
+            return refuse("such as sip:1999@192.0.2.50:5060");
+        };
+        let Some(ip) = uri::ip(uri.host) else {
+            return refuse("an address: phones are not looked up by name");
+        };
+        if let Some(why) = unreachable(ip) {
+            return refuse(why);
+        }
+        let address = SocketAddr::new(ip, uri.port.unwrap_or(NodeUri::DEFAULT_PORT));
+        match transport(&uri) {
+            Ok(protocol) => Ok(ContactUri { text: text.to_owned(), target: Target { protocol, address } }),
             Err(hint) => refuse(&hint),
         }
     }
@@ -324,6 +364,28 @@ mod tests {
         assert_eq!(read("sip:127.0.0.1"), read("sip:127.0.0.1:5060;transport=udp"));
         assert_eq!(read("sip:[::0001]"), read("sip:[::1]:5060"));
         assert_ne!(read("sip:ast"), read("sip:ast:5060"), "a name without a port is looked up by SRV");
+    }
+
+    #[test]
+    fn a_phone_that_cannot_register_has_an_address() {
+        let read = |text| ContactUri::from_text(text).map(|contact| contact.target.to_string());
+        for (text, target) in [
+            ("sip:1999@192.0.2.50", "udp:192.0.2.50:5060"),
+            ("sip:192.0.2.50:5070;transport=tcp", "tcp:192.0.2.50:5070"),
+            ("sip:1999@[2001:db8::5]:5062", "udp:[2001:db8::5]:5062"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(target));
+        }
+        for (text, hint) in [
+            ("sip:1999@door.example.com", "an address: phones are not looked up by name"),
+            ("sips:1999@192.0.2.50", "such as sip:1999@192.0.2.50:5060"),
+            ("1999", "such as sip:1999@192.0.2.50:5060"),
+            ("<sip:1999@192.0.2.50>", "such as sip:1999@192.0.2.50:5060"),
+            ("sip:1999@192.0.2.50?Route=x", "the only parameter that is known is ;transport="),
+            ("sip:1999@192.0.2.50;transport=ws", "the transport is udp or tcp, not `ws`"),
+        ] {
+            assert_eq!(read(text).unwrap_err().hint.as_deref(), Some(hint), "{text}");
+        }
     }
 
     #[test]

@@ -15,10 +15,9 @@ use crate::dispatch::farm::{CallPolicy, Generation, KeyedBy, SecurityPolicy};
 use crate::dispatch::health::HealthPolicy;
 use crate::dispatch::node::{NodeUri, Weight};
 use crate::registrar::digest::Algorithm as DigestAlgorithm;
-use crate::registrar::users::Secrets;
-use crate::registrar::{AgentPolicy, Terms};
+use crate::registrar::{AgentPolicy, Terms, Users};
 use crate::sip::Method;
-use crate::transport::flow::Protocol;
+use crate::transport::flow::{Protocol, Target};
 
 pub use super::addresses::{ListenUri, SourceNet};
 pub use super::keys::RouteFrom;
@@ -356,6 +355,21 @@ pub struct RegistrarConfig {
     pub agents: AgentPolicy,
     /// Where nodes ask by FastAGI, if they may.
     pub agi: Option<SocketAddr>,
+    /// Phones that cannot register, in the order of the file.
+    pub contacts: Vec<ContactConfig>,
+}
+
+/// A phone that cannot register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactConfig {
+    /// Whose it is.
+    pub user: String,
+    /// The URI that it is called by.
+    pub uri: String,
+    /// Where it is called at. A listener of this protocol and address family exists.
+    pub target: Target,
+    /// Preference (`q`) in thousandths.
+    pub preference: u16,
 }
 
 /// What users prove themselves by.
@@ -365,17 +379,10 @@ pub struct AuthConfig {
     pub realm: String,
     /// What is offered, in this order; at least one.
     pub algorithms: Vec<DigestAlgorithm>,
-    /// The users, by name.
-    pub users: Vec<UserConfig>,
-}
-
-/// A user.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UserConfig {
-    /// His name.
-    pub name: String,
-    /// What proves that it is him.
-    pub secrets: Secrets,
+    /// All users: those of the section and those of `users_file`.
+    pub users: Users,
+    /// The file that users stand in, if there is one.
+    pub users_file: Option<PathBuf>,
 }
 
 /// The name that all calls to agents are counted under.

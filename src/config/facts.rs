@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256};
 use crate::calls::tries::FailoverPolicy;
 use crate::dispatch::farm::Generation;
 use crate::dispatch::health::HealthPolicy;
-use crate::registrar::Terms;
+use crate::registrar::{Terms, Users};
 
 use super::checked::{
-    AuthConfig, Config, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RegistrarConfig, RouteAction, RouteConfig,
-    Secret,
+    Config, ContactConfig, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RegistrarConfig, RouteAction,
+    RouteConfig, Secret,
 };
 use super::codes::{show_codes, show_rule};
 use super::keys::show_key;
@@ -115,7 +115,9 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("registrar.auth", word.to_owned()),
         ("registrar.realm", or_none(auth.map(|auth| auth.realm.clone()))),
         ("registrar.algorithms", list(auth.iter().flat_map(|auth| auth.algorithms.iter().map(|a| a.as_str())))),
-        ("registrar.users", or_none(auth.map(users))),
+        ("registrar.users", or_none(auth.map(|auth| users(&auth.users)))),
+        ("registrar.users_file", or_none(auth.and_then(|auth| auth.users_file.as_ref()).map(|file| file.display()))),
+        ("registrar.contacts", list(registrar.iter().flat_map(|registrar| registrar.contacts.iter().map(contact)))),
         ("registrar.min_expires", span(|terms| terms.expires_min)),
         ("registrar.default_expires", span(|terms| terms.expires_default)),
         ("registrar.max_expires", span(|terms| terms.expires_max)),
@@ -133,16 +135,13 @@ fn registrar(config: &Config) -> Vec<Fact> {
 }
 
 /// How many there are, and a hash over all of them that tells no secret.
-fn users(auth: &AuthConfig) -> String {
-    let mut digest = Sha256::new().chain_update("cordboard users");
-    for user in &auth.users {
-        digest.update((user.name.len() as u64).to_be_bytes());
-        digest.update(&user.name);
-        digest.update(user.secrets.fingerprint());
-    }
-    let octets = digest.finalize();
-    let hash: String = octets[..4].iter().map(|octet| format!("{octet:02x}")).collect();
-    format!("{} ({hash})", auth.users.len())
+fn users(users: &Users) -> String {
+    let hash: String = users.fingerprint()[..8].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("{} ({hash})", users.len())
+}
+
+fn contact(contact: &ContactConfig) -> String {
+    format!("{} at {} q={}.{:03}", contact.user, contact.uri, contact.preference / 1_000, contact.preference % 1_000)
 }
 
 fn queues(registrar: &RegistrarConfig) -> Vec<String> {

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use crate::dispatch::node::{NodeUri, Weight};
 use crate::sip::Method;
 
-use super::addresses::{Advertised, ApiAddress, DnsServer, ListenUri, SourceNet};
+use super::addresses::{Advertised, ApiAddress, ContactUri, DnsServer, ListenUri, SourceNet};
 use super::checked::{LogFormat, LogLevel, StoreKind};
 use super::codes::{Codes, RejectCode, RetryOn};
 use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey};
 use super::names::{HeaderField, Host, Name, PatternText, Realm, ReasonText, UserName};
-use super::numbers::{MaxCalls, Percent, Time, Whole};
+use super::numbers::{MaxCalls, Percent, Preference, Time, Whole};
 use super::secret::SecretText;
 use super::words::{Given, TextOr};
 
@@ -321,6 +321,11 @@ pub struct RawRegistrar {
     pub algorithms: Option<Vec<Given<AlgorithmWord>>>,
     /// The users.
     pub users: Option<Vec<RawUser>>,
+    /// A file with more users, which is read again when it changes: a list like `users` when its name ends in .yaml or .yml,
+    /// else lines of htdigest, USER:REALM:HASH. Default: none.
+    pub users_file: Option<Given<PathText>>,
+    /// Phones that cannot register, such as door phones and analogue gateways, with where they are. Default: none.
+    pub contacts: Option<Vec<RawContact>>,
     /// Shorter registrations are refused with 423, 1s to 1d. Default: 1m.
     pub min_expires: Option<Given<Time<SECOND, DAY>>>,
     /// What a phone gets that asks for nothing, 1s to 7d. Default: 5m.
@@ -410,6 +415,21 @@ pub struct RawUser {
     /// How long he is left alone after a call from a queue, whichever it is, 0s to 1h. Default: as agents.queues and
     /// agents.wrapup have it.
     pub wrapup: Option<Given<Time<0, HOUR>>>,
+    /// Patterns of users whose phones this one may register beside his own. Default: none.
+    pub may_register: Option<Vec<Given<PatternText>>>,
+}
+
+/// A phone that cannot register.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Contact")]
+pub struct RawContact {
+    /// The user whose phone it is; one of `users`, or any other name.
+    pub user: Given<UserName>,
+    /// Where it is: sip:USER@ADDRESS[:PORT][;transport=tcp]. An address and no name.
+    pub contact: Given<ContactUri>,
+    /// Its preference against the user's other phones, 0 to 1. Default: 1.
+    pub q: Option<Given<Preference>>,
 }
 
 /// How names are looked up.

@@ -245,17 +245,21 @@ impl Engine {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let hidden = self.redact.load(Ordering::Relaxed);
-        let number = |octets: &[u8]| Redacted::new(octets.escape_ascii().to_string(), hidden);
+        let number = |octets: &[u8]| self.redacted(octets.escape_ascii().to_string());
         tracing::debug!(
             call_id = %lease.names.call_id().escape_ascii(),
             caller = %number(lease.names.caller()),
             called = %number(lease.names.called()),
-            from = %Redacted::new(lease.caller.remote, hidden),
+            from = %self.redacted(lease.caller.remote),
             node = farm.node(lease.node).map_or("?", |node| &node.name),
             "call is {}",
             lease.phase.as_str()
         );
+    }
+
+    /// Somebody's number or address, for the log.
+    pub fn redacted<T>(&self, value: T) -> Redacted<T> {
+        Redacted::new(value, self.redact.load(Ordering::Relaxed))
     }
 
     /// Whether numbers and callers' addresses are left out of the log.

@@ -13,6 +13,7 @@ use crate::transport::flow::{Flow, ListenerId, Protocol};
 use crate::transport::stream::{StreamReceiver, Ticket};
 use crate::transport::udp::SendBatch;
 
+use super::ended::log_changes;
 use super::engine::{Engine, HealthNews};
 use super::registrations::{Answer, KEEPER, Told, Waiting};
 
@@ -109,6 +110,7 @@ impl Hands {
         for registration in &self.outbox.registrations {
             let text = |range: &std::ops::Range<usize>| self.outbox.text[range.clone()].to_vec();
             let (granted, failed) = (text(&registration.granted), text(&registration.failed));
+            log_changes(engine, &registration.aor, registration.changes);
             let answer = Some(Answer { to: registration.to, granted, failed });
             engine.registrations.save(Waiting { aor: registration.aor.clone(), answer });
         }
@@ -217,6 +219,10 @@ impl StreamReceiver for FromStreams {
     fn message(&self, flow: Flow, bytes: &[u8]) {
         self.0.counters.tcp_received.inc();
         on_this_thread(&self.0, |core, index| core.receive(bytes, flow, index));
+    }
+
+    fn closed(&self, flow: Flow) {
+        flow.connection.into_iter().for_each(|connection| self.0.registrations.lose(connection));
     }
 
     fn failed(&self, ticket: Ticket) {

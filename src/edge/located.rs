@@ -1,5 +1,6 @@
 //! What can be seen of registrations from outside.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -9,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::agents::history::Entry;
 use crate::agents::reservation::{Wanted, write_token};
 use crate::agents::{Agent, Book, Cause, Intent};
+use crate::dispatch::Farm;
 use crate::moment::Moment;
-use crate::registrar::{Aor, Binding};
+use crate::registrar::{Aor, Binding, Permanent, Permanents};
 use crate::store::StoreError;
 
 use super::view::{Viewer, shown};
@@ -45,10 +47,13 @@ pub struct ContactView {
     pub reached_at: String,
     /// Preference, 0 to 1.
     pub q: f64,
-    /// Seconds until it has to register again.
-    pub expires_secs: u64,
-    /// Seconds since it last did.
-    pub registered_secs_ago: u64,
+    /// True for one that stands in the configuration, since its phone cannot register.
+    #[serde(default)]
+    pub permanent: bool,
+    /// Seconds until it has to register again; none for a permanent one.
+    pub expires_secs: Option<u64>,
+    /// Seconds since it last did; none for a permanent one.
+    pub registered_secs_ago: Option<u64>,
     /// The device, if it said which it is.
     pub instance: Option<String>,
 }
@@ -94,15 +99,18 @@ pub enum Unsaid {
 }
 
 impl Viewer {
-    /// Users with at least one phone, by name; at most `limit`.
+    /// Users with at least one phone, permanent ones too, by name; at most `limit`.
     pub fn registrations(&self, limit: usize) -> Vec<AgentView> {
-        let (now, mut list) = (self.engine.clock.now(), Vec::new());
+        let (now, farm, mut list) = (self.engine.clock.now(), self.engine.farm.load(), Vec::new());
+        let mut has_permanent: BTreeSet<&Aor> = permanents(&farm).flat_map(Permanents::names).collect();
         self.engine.registrations.each(|aor, bindings| {
-            let view = self.agent_view(aor, bindings, now);
+            let view = self.agent_view(aor, bindings, &farm, now);
             if !view.contacts.is_empty() {
+                has_permanent.remove(aor);
                 list.push(view);
             }
         });
+        list.extend(has_permanent.into_iter().map(|aor| self.agent_view(aor, &[], &farm, now)));
         list.sort_by(|a: &AgentView, b| a.user.cmp(&b.user));
         list.truncate(limit);
         list
@@ -113,14 +121,14 @@ impl Viewer {
         let aor = Aor::from_user(user.as_bytes())?;
         let farm = self.engine.farm.load();
         let is_user = farm.registrar.as_ref().is_some_and(|service| service.knows(aor.as_bytes()));
-        let view = self.agent_view(&aor, &self.engine.registrations.of(&aor), self.engine.clock.now());
+        let view = self.agent_view(&aor, &self.engine.registrations.of(&aor), &farm, self.engine.clock.now());
         (is_user || !view.contacts.is_empty()).then_some(view)
     }
 
     /// All users, and what they are doing, by name; at most `limit`.
     pub fn agents(&self, limit: usize) -> Vec<AgentView> {
         let (now, farm) = (self.engine.clock.now(), self.engine.farm.load());
-        let view = |aor: &Aor| self.agent_view(aor, &self.engine.registrations.of(aor), now);
+        let view = |aor: &Aor| self.agent_view(aor, &self.engine.registrations.of(aor), &farm, now);
         self.engine.registrations.everybody(&farm).iter().take(limit).map(view).collect()
     }
 
@@ -180,9 +188,11 @@ impl Viewer {
         })
     }
 
-    fn agent_view(&self, aor: &Aor, bindings: &[Binding], now: Moment) -> AgentView {
-        let live = bindings.iter().filter(|binding| binding.expires > now);
-        let contacts = live.map(|binding| contact_view(binding, now)).collect();
+    fn agent_view(&self, aor: &Aor, bindings: &[Binding], farm: &Farm, now: Moment) -> AgentView {
+        let live = bindings.iter().filter(|binding| binding.expires > now).map(|binding| contact_view(binding, now));
+        let permanent = permanents(farm).flat_map(|permanents| permanents.of(aor.as_bytes())).map(permanent_view);
+        let mut contacts: Vec<ContactView> = live.chain(permanent).collect();
+        contacts.sort_by(|a, b| b.q.total_cmp(&a.q));
         self.engine.registrations.with_book(|book| {
             let (nobody, found) = (Agent::default(), book.find(aor.as_bytes()));
             let agent = found.unwrap_or(&nobody);
@@ -205,13 +215,30 @@ pub fn dial(user: &str) -> String {
     format!("PJSIP/{user}@edge")
 }
 
+fn permanents(farm: &Farm) -> impl Iterator<Item = &Permanents> {
+    farm.registrar.iter().map(|service| &service.permanents)
+}
+
+fn permanent_view(permanent: &Permanent) -> ContactView {
+    ContactView {
+        uri: shown(&permanent.contact),
+        reached_at: permanent.way.target().to_string(),
+        q: f64::from(permanent.preference) / 1_000.0,
+        permanent: true,
+        expires_secs: None,
+        registered_secs_ago: None,
+        instance: None,
+    }
+}
+
 fn contact_view(binding: &Binding, now: Moment) -> ContactView {
     ContactView {
         uri: shown(&binding.contact),
         reached_at: binding.flow.target().to_string(),
         q: f64::from(binding.preference) / 1_000.0,
-        expires_secs: binding.expires.since(now).as_secs(),
-        registered_secs_ago: now.since(binding.updated).as_secs(),
+        permanent: false,
+        expires_secs: Some(binding.expires.since(now).as_secs()),
+        registered_secs_ago: Some(now.since(binding.updated).as_secs()),
         instance: binding.instance.as_deref().map(shown),
     }
 }

@@ -12,6 +12,7 @@
 //! - [`view`]: what operators can look at
 
 pub mod clock;
+pub mod ended;
 pub mod engine;
 pub mod events;
 pub mod farm_writer;

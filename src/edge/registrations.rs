@@ -22,11 +22,12 @@ use crate::moment::Moment;
 use crate::proxy::contract::Registry;
 use crate::registrar::auth::Use;
 use crate::registrar::replays::Replays;
-use crate::registrar::{Aor, Binding, Table};
+use crate::registrar::{Aor, Binding, Ended, Service, Table};
 use crate::store::contract::{SavedBinding, SavedFlow};
-use crate::transport::flow::{Flow, ListenerId, Protocol};
+use crate::transport::flow::{ConnectionId, Flow, ListenerId, Protocol};
 
 use super::clock::{Reading, wall_millis};
+use super::ended::{end_lost, note_ended};
 use super::engine::Engine;
 use super::hands::send_to;
 
@@ -44,6 +45,8 @@ pub const KEEPER: NodeId = NodeId(u32::MAX);
 const TOLD_MAX: usize = 16_384;
 /// Answers of phones that may wait to be looked at.
 const KEPT_MAX: usize = 262_144;
+/// Closed connections that may wait to be looked at.
+const LOST_MAX: usize = 65_536;
 /// How long the thread waits when there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -57,6 +60,7 @@ pub struct Registrations {
     book: Mutex<Book>,
     told: Mutex<Vec<Told>>,
     kept: Mutex<Vec<u32>>,
+    lost: Mutex<Vec<ConnectionId>>,
     changed: Notify,
 }
 
@@ -107,6 +111,7 @@ impl Registrations {
             book: Mutex::default(),
             told: Mutex::default(),
             kept: Mutex::default(),
+            lost: Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -141,8 +146,9 @@ impl Registrations {
 
     /// All users, registered or not, and whoever else something is known of; by name.
     pub fn everybody(&self, farm: &Farm) -> BTreeSet<Aor> {
-        let authority = farm.registrar.iter().filter_map(|service| service.authority.as_ref());
-        let mut all: BTreeSet<Aor> = authority.flat_map(|authority| authority.users.names()).cloned().collect();
+        let users = |service: &Service| service.authority.iter().flat_map(|own| own.users.names()).cloned().collect();
+        let mut all: BTreeSet<Aor> = farm.registrar.as_deref().map(users).unwrap_or_default();
+        all.extend(farm.registrar.iter().flat_map(|service| service.permanents.names()).cloned());
         self.with_book(|book| all.extend(book.iter().map(|(aor, _)| aor.clone())));
         all
     }
@@ -184,15 +190,24 @@ impl Registrations {
         std::mem::take(&mut self.kept.lock())
     }
 
-    /// Ends one binding; false when it is gone already.
-    pub fn end_binding(&self, aor: &Aor, contact: &[u8], now: Moment) -> bool {
-        let (ended, is_registered) = {
-            let mut table = self.table(aor).lock();
-            let ended = table.retain(aor, |binding| *binding.contact != *contact) > 0;
-            (ended, !table.find(aor.as_bytes()).is_empty())
-        };
-        self.set_registered(aor, is_registered, now);
-        ended
+    /// Ends bindings of one address of record; returns how many, and whether any is left.
+    pub fn end(&self, aor: &Aor, is_over: impl Fn(&Binding) -> bool) -> (usize, bool) {
+        let mut table = self.table(aor).lock();
+        let ended = table.retain(aor, |binding| !is_over(binding));
+        (ended, !table.find(aor.as_bytes()).is_empty())
+    }
+
+    /// Notes that a connection was closed. Beyond the bound its phones stay registered until their time is over.
+    pub fn lose(&self, connection: ConnectionId) {
+        let mut list = self.lost.lock();
+        if list.len() < LOST_MAX {
+            list.push(connection);
+        }
+    }
+
+    /// Takes the connections that were closed.
+    pub fn take_lost(&self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.lost.lock())
     }
 
     /// Takes what nodes said.
@@ -211,14 +226,13 @@ impl Registrations {
     }
 
     /// Takes out what has run out.
-    fn expire(&self, now: Moment, mut ended: impl FnMut(&Aor)) {
+    fn expire(&self, now: Moment, mut ended: impl FnMut(&Aor, bool)) {
         for table in &self.tables {
             let mut over = Vec::new();
             table.lock().expire(now, ENDS_MAX, |aor, _| over.push(aor.clone()));
             for aor in over {
-                let is_registered = !table.lock().find(aor.as_bytes()).is_empty();
-                self.set_registered(&aor, is_registered, now);
-                ended(&aor);
+                let is_left = !table.lock().find(aor.as_bytes()).is_empty();
+                ended(&aor, is_left);
             }
         }
     }
@@ -276,9 +290,15 @@ impl Registrar {
         let stop = Arc::new(AtomicBool::new(false));
         let (own, stopped) = (Arc::clone(engine), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("registrar".to_owned()).spawn(move || {
+            let mut looked = own.clock.now();
             while !stopped.load(Ordering::Relaxed) {
                 store(&own, own.registrations.take_waiting());
                 expire(&own);
+                let now = own.clock.now();
+                if now.since(looked) >= PAUSE {
+                    looked = now;
+                    end_lost(&own, now);
+                }
             }
             store(&own, own.registrations.take_waiting());
         })?;
@@ -326,10 +346,8 @@ fn store(engine: &Arc<Engine>, lot: Vec<Waiting>) {
 
 /// Bindings that ran out go, from the disk too.
 fn expire(engine: &Engine) {
-    engine.registrations.expire(engine.clock.now(), |aor| {
-        engine.metrics.bindings_ended.with_label_values(&["expired"]).inc();
-        engine.registrations.save(Waiting { aor: aor.clone(), answer: None });
-    });
+    let now = engine.clock.now();
+    engine.registrations.expire(now, |aor, is_left| note_ended(engine, aor, Ended::Expired, 1, is_left, now));
 }
 
 fn written(bindings: &[Binding], clocks: Reading) -> Vec<u8> {

@@ -283,7 +283,7 @@ fn restore_bindings(engine: &Engine, saved: &Saved) {
 fn watch(path: &Path, writer: &WriterHandle) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
     let on_change = writer.clone();
-    match reload::watch(path, move || on_change.ask_reload("the file changed")) {
+    match reload::watch(writer.files.clone(), move || on_change.ask_reload("the file changed")) {
         Ok(task) => tasks.push(tokio::spawn(task)),
         Err(error) => tracing::warn!("{}: cannot be watched ({error}); use SIGHUP or the API", path.display()),
     }

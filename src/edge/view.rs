@@ -303,7 +303,7 @@ impl Viewer {
             reasons.push("the configuration file has problems; the last good one serves".to_owned());
         }
         if store.is_failing {
-            reasons.push("the store cannot write; leases will not survive a restart".to_owned());
+            reasons.push("the store cannot write; leases and registrations will not survive a restart".to_owned());
         }
         self.engine.with_board(|board| {
             for pool in farm.pools.iter().flatten().filter(|pool| !board.has_taker(pool.plan.id)) {

@@ -9,7 +9,7 @@ use crate::calls::lease::{Contact, Way};
 use crate::calls::{NodeId, Shard};
 use crate::dispatch::Picked;
 use crate::dispatch::rules::Source;
-use crate::registrar::{Aor, Binding, Service};
+use crate::registrar::{Aor, Binding, Permanent, Service};
 use crate::sip::message::Message;
 use crate::sip::scan::trim;
 use crate::sip::{Method, Request};
@@ -26,7 +26,8 @@ use super::route::Routing;
 const CONTACTS_MAX: usize = crate::calls::tries::TRIES_MAX as usize;
 
 impl<W: World> Core<'_, W> {
-    /// True for a user of the farm's: one who may register, or one who is registered where everybody may.
+    /// True for a user of the farm's: one who may register, one with a permanent contact, or one who is registered where
+    /// everybody may.
     pub(super) fn is_agent(&self, user: &[u8]) -> bool {
         let (Some(service), Some(registry), Some(aor)) =
             (&self.farm.registrar, self.world.registry(), Aor::from_user(user))
@@ -64,14 +65,19 @@ impl<W: World> Core<'_, W> {
     fn contacts(&self, request: Request<'_>, aor: &Aor) -> Vec<Contact> {
         let wanted = request.uri().and_then(|uri| uri.param(b"gr")).filter(|gr| !gr.is_empty());
         let is_wanted = |binding: &&Binding| wanted.is_none_or(|gr| is_instance(binding, gr));
-        let mut list = Vec::new();
+        let mut list: Vec<(u16, Contact)> = Vec::new();
         if let Some(registry) = self.world.registry() {
             registry.with_table(aor, &mut |table| {
                 let live = table.find(aor.as_bytes()).iter().filter(|binding| binding.expires > self.now);
-                list = live.filter(is_wanted).take(CONTACTS_MAX).map(contact).collect();
+                list = live.filter(is_wanted).map(|binding| (binding.preference, contact(binding))).collect();
             });
         }
-        list
+        if let (None, Some(service)) = (wanted, &self.farm.registrar) {
+            list.extend(service.permanents.of(aor.as_bytes()).iter().map(|one| (one.preference, permanent(one))));
+        }
+        // Stable: among equals a phone that registered comes before one that only stands in the configuration.
+        list.sort_by_key(|(preference, _)| std::cmp::Reverse(*preference));
+        list.into_iter().take(CONTACTS_MAX).map(|(_, contact)| contact).collect()
     }
 
     fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, wanted: Wanted<'_>) {
@@ -200,6 +206,10 @@ fn header<'a>(request: Request<'a>, name: &[u8]) -> Option<&'a [u8]> {
 
 fn contact(binding: &Binding) -> Contact {
     Contact { way: Way::Flow(binding.flow), uri: binding.contact.clone(), routes: binding.path.clone() }
+}
+
+fn permanent(permanent: &Permanent) -> Contact {
+    Contact { way: permanent.way, uri: permanent.contact.clone(), routes: Box::default() }
 }
 
 /// True when a GRUU's `gr` names the phone.

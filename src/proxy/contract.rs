@@ -64,6 +64,8 @@ pub struct Registration {
     pub granted: std::ops::Range<usize>,
     /// And for when they cannot be.
     pub failed: std::ops::Range<usize>,
+    /// What became of the bindings.
+    pub changes: Changes,
 }
 
 /// What the registrar shares.
@@ -339,6 +341,8 @@ pub enum RejectReason {
     ThirdParty,
     /// A REGISTER for a name that is not the farm's.
     ForeignDomain,
+    /// A REGISTER for somebody who is no user, by one who may register others.
+    UnknownUser,
     /// What a REGISTER asks for cannot be.
     Register(Refusal),
     /// More registrations than can be held or stored.
@@ -377,6 +381,7 @@ impl RejectReason {
             RejectReason::RegisterUnproven(doubt) | RejectReason::RequestUnproven(doubt) => doubt.as_str(),
             RejectReason::ThirdParty => "third_party",
             RejectReason::ForeignDomain => "foreign_domain",
+            RejectReason::UnknownUser => "unknown_user",
             RejectReason::Register(refusal) => refusal.as_str(),
             RejectReason::RegistrarBusy => "registrar_busy",
             RejectReason::AgentBusy => "agent_busy",
@@ -403,7 +408,7 @@ impl RejectReason {
             RejectReason::RegisterUnproven(_) => 401,
             RejectReason::RequestUnproven(_) => 407,
             RejectReason::ThirdParty => 403,
-            RejectReason::ForeignDomain => 404,
+            RejectReason::ForeignDomain | RejectReason::UnknownUser => 404,
             RejectReason::Register(refusal) => refusal.code(),
             RejectReason::RegistrarBusy => 503,
             RejectReason::AgentBusy => 486,

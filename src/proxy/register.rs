@@ -1,7 +1,7 @@
 //! REGISTER, and who a phone's user is (RFC 3261 sections 10.3 and 22).
 
 use crate::dispatch::rules::Source;
-use crate::registrar::register::{Arrival, plan, write_answer};
+use crate::registrar::register::{Arrival, Changes, plan, write_answer};
 use crate::registrar::{Aor, Doubt, Service};
 use crate::sip::edit::number;
 use crate::sip::message::Message;
@@ -32,7 +32,7 @@ impl<W: World> Core<'_, W> {
         }
     }
 
-    /// Whose bindings are meant: the user's own, and nobody else's.
+    /// Whose bindings are meant: the user's own, or those of a user whom he may register (RFC 3261 section 10.2).
     fn registrant(
         &self,
         inbound: Inbound<'_>,
@@ -49,7 +49,9 @@ impl<W: World> Core<'_, W> {
         match user.map_err(RejectReason::RegisterUnproven)? {
             (_, false) => Err(RejectReason::RegisterUnproven(Doubt::Stale)),
             (user, true) if user == aor => Ok(aor),
-            _ => Err(RejectReason::ThirdParty),
+            (user, true) if !service.may_register(&user, &aor) => Err(RejectReason::ThirdParty),
+            _ if service.knows(aor.as_bytes()) => Ok(aor),
+            _ => Err(RejectReason::UnknownUser),
         }
     }
 
@@ -92,18 +94,19 @@ impl<W: World> Core<'_, W> {
         match outcome {
             Err(reason) => self.reject(request, flow, source, reason),
             Ok(changes) => {
-                registry.set_registered(aor, is_registered, self.now);
+                let is_reachable = is_registered || !service.permanents.of(aor.as_bytes()).is_empty();
+                registry.set_registered(aor, is_reachable, self.now);
                 self.out.events.push(Event::Registered(changes));
                 self.answer(request, flow, source, 200, "OK", &headers);
                 if !changes.is_none() {
-                    self.hold_answer(inbound, aor);
+                    self.hold_answer(inbound, aor, changes);
                 }
             }
         }
     }
 
     /// Keeps back the answer that was just written until the bindings are stored, with another one for when they cannot be.
-    fn hold_answer(&mut self, inbound: Inbound<'_>, aor: &Aor) {
+    fn hold_answer(&mut self, inbound: Inbound<'_>, aor: &Aor, changes: Changes) {
         let Inbound { request, flow, source, .. } = inbound;
         let granted = self.out.sends.pop();
         self.answer(request, flow, source, 500, status::phrase(500), b"");
@@ -111,7 +114,8 @@ impl<W: World> Core<'_, W> {
         if let (Some(granted), Some(failed)) = (granted, failed)
             && let Destination::Way(to) = granted.to
         {
-            let registration = Registration { aor: aor.clone(), to, granted: granted.range, failed: failed.range };
+            let registration =
+                Registration { aor: aor.clone(), to, granted: granted.range, failed: failed.range, changes };
             self.out.registrations.push(registration);
         }
     }

@@ -43,6 +43,15 @@ impl Binding {
             _ => same_uri(&self.contact, &older.contact),
         }
     }
+
+    /// True when the phone says another address of itself than the one it was heard from: only the way that its REGISTER
+    /// came by leads to it.
+    pub fn is_behind_nat(&self) -> bool {
+        let said = uri::parse(&self.contact);
+        let port = said.and_then(|said| said.port).unwrap_or(5060);
+        let ip = said.and_then(|said| uri::ip(said.host));
+        ip != Some(self.flow.remote.ip()) || port != self.flow.remote.port()
+    }
 }
 
 /// True when two URIs name the same place (RFC 3261 section 19.1.4, as far as contacts need it).

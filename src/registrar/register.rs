@@ -17,6 +17,7 @@ use crate::transport::flow::Flow;
 
 use super::binding::{Binding, CONTACT_LEN_MAX, preference};
 use super::digest::seconds;
+use super::ended::Ended;
 
 /// Contacts in one REGISTER.
 const CONTACTS_MAX: usize = 16;
@@ -82,6 +83,11 @@ impl Changes {
     /// True when nothing is to be stored.
     pub fn is_none(self) -> bool {
         self == Changes::default()
+    }
+
+    /// How many ended, and why.
+    pub fn ended(self) -> [(Ended, usize); 2] {
+        [(Ended::Removed, self.removed), (Ended::Displaced, self.displaced)]
     }
 }
 

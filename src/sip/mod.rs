@@ -18,6 +18,7 @@ pub mod message;
 pub mod method;
 pub mod originate;
 pub mod parse;
+pub mod pattern;
 pub mod reply;
 pub mod scan;
 pub mod sdp;

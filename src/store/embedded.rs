@@ -48,6 +48,8 @@ struct Shared {
     lost: AtomicU64,
     failures: AtomicU64,
     is_failing: AtomicBool,
+    /// Of registrations, which are written by another thread.
+    is_failing_for_bindings: AtomicBool,
 }
 
 /// What opening found.
@@ -96,6 +98,7 @@ impl Embedded {
             lost: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
+            is_failing_for_bindings: AtomicBool::new(false),
         });
         let writer = Arc::clone(&shared);
         let writer = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
@@ -133,7 +136,7 @@ impl Store for Embedded {
     }
 
     fn bindings(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
-        commit(&self.shared.database, BINDINGS, |table| {
+        let result = commit(&self.shared.database, BINDINGS, |table| {
             for (aor, bindings) in batch {
                 match bindings {
                     Some(octets) => drop(table.insert(aor.as_slice(), octets.as_slice())?),
@@ -141,7 +144,10 @@ impl Store for Embedded {
                 }
             }
             Ok(())
-        })
+        });
+        self.shared.is_failing_for_bindings.store(result.is_err(), Ordering::Relaxed);
+        self.shared.failures.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
+        result
     }
 
     fn not_ready(&self, user: &[u8], reason: Option<&str>) -> Result<(), StoreError> {
@@ -163,7 +169,8 @@ impl Store for Embedded {
             leases_taken: self.shared.taken.load(Ordering::Relaxed),
             leases_lost: self.shared.lost.load(Ordering::Relaxed),
             failures: self.shared.failures.load(Ordering::Relaxed),
-            is_failing: self.shared.is_failing.load(Ordering::Relaxed),
+            is_failing: self.shared.is_failing.load(Ordering::Relaxed)
+                || self.shared.is_failing_for_bindings.load(Ordering::Relaxed),
         }
     }
 }

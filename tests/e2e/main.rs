@@ -21,6 +21,7 @@ mod operating;
 mod phone;
 mod phones;
 mod process;
+mod registrar;
 mod reload;
 mod restart;
 mod sipp;

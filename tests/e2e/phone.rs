@@ -103,6 +103,11 @@ impl Phone {
         }
     }
 
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.at
+    }
+
     fn transport(&self) -> &'static str {
         if matches!(self.socket, Socket::Udp(..)) { "UDP" } else { "TCP" }
     }
@@ -261,7 +266,7 @@ impl Phone {
     }
 
     /// The next request of this method; what else comes is passed over.
-    fn until_request(&mut self, method: &str) -> Message {
+    pub fn until_request(&mut self, method: &str) -> Message {
         self.until(|message| message.first_line().starts_with(method))
     }
 

@@ -14,7 +14,7 @@ use crate::sipp::{Load, Sipp, password_of};
 const CROWD: &str = "limits: { stranger_rate: 100000 }";
 
 /// Users whose names are numbers, one after the other.
-fn users(from: u32, count: u32) -> Vec<String> {
+pub fn users(from: u32, count: u32) -> Vec<String> {
     (from..from + count).map(|number| number.to_string()).collect()
 }
 

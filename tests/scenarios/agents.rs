@@ -70,6 +70,67 @@ fn an_agent_who_is_registered_nowhere_is_480_and_a_strangers_number_goes_to_the_
     assert_eq!(edge.agent_leases(), 0);
 }
 
+/// A door phone.
+const DOOR: &str = "192.0.2.50:5060";
+
+#[test]
+fn a_phone_that_cannot_register_is_called_where_the_configuration_says_and_hangs_up() {
+    let mut edge = Edge::with_registrar();
+    edge.has_permanent("1999", DOOR, 500);
+    let invite = only(edge.receive(&node(1), &dial("1999", "c1")));
+    assert_eq!((invite.to.as_str(), invite.first_line()), (DOOR, "INVITE sip:1999@192.0.2.50:5060 SIP/2.0"));
+    let ok = only(edge.receive(DOOR, &invite.reply(200, "")));
+    let route = ok.header("Record-Route").unwrap();
+    let bye = format!(
+        "BYE sip:node1@127.0.0.11:5060 SIP/2.0\r\nVia: SIP/2.0/UDP {DOOR};branch=z9hG4bK-bye\r\nMax-Forwards: 70\r\n\
+         From: <sip:1999@pbx.example.com>;tag=node\r\nTo: <sip:+15551234@pbx.example.com>;tag=n1\r\nCall-ID: c1\r\n\
+         CSeq: 1 BYE\r\nRoute: {route}\r\nContent-Length: 0\r\n\r\n"
+    );
+    let bye = only(edge.receive(DOOR, &bye));
+    assert_eq!(bye.to, node(1));
+    edge.receive(&node(1), &bye.reply(200, ""));
+    assert_eq!(edge.agent_leases(), 0);
+}
+
+#[test]
+fn a_permanent_contact_stands_among_registered_ones_by_its_preference() {
+    for (preference, first) in [(500, PHONE), (1_000, PHONE)] {
+        let mut edge = registered(&["1001"]);
+        edge.has_permanent("1001", DOOR, preference);
+        assert_eq!(only(edge.receive(&node(1), &dial("1001", "c1"))).to, first, "{preference}");
+    }
+    let mut edge = Edge::with_registrar();
+    let mut phone = Phone::new("1001", PHONE);
+    phone.registers(&mut edge, "Contact: <sip:1001@10.0.0.1:5060>;q=0.5\r\nExpires: 600\r\n");
+    edge.has_permanent("1001", DOOR, 600);
+    assert_eq!(only(edge.receive(&node(1), &dial("1001", "c1"))).to, DOOR);
+    phone.registers(&mut edge, "Contact: *\r\nExpires: 0\r\n");
+    assert_eq!(only(edge.receive(&node(1), &dial("1001", "c2").replace("X-Edge-Queue: q700\r\n", ""))).to, DOOR);
+}
+
+#[test]
+fn a_device_is_reached_by_its_gruu_alone() {
+    let mut edge = Edge::with_registrar();
+    let mut phone = Phone::new("1001", PHONE);
+    let device = |number: u8| {
+        format!(
+            "Contact: <sip:1001@10.0.0.{number}>;+sip.instance=\"<urn:uuid:{number}>\"\r\nSupported: gruu\r\nExpires: 600\r\n"
+        )
+    };
+    for number in [1, 2] {
+        let granted = phone.registers(&mut edge, &device(number));
+        let gruu = format!(";pub-gruu=\"sip:1001@pbx.example.com;gr=urn:uuid:{number}\"");
+        assert!(granted.headers("Contact").any(|contact| contact.contains(&gruu)), "{}", granted.text);
+    }
+    let to = |call: &str, uri: &str| {
+        dial("1001", call).replace("INVITE sip:1001@pbx.example.com ", &format!("INVITE {uri} "))
+    };
+    let invite = only(edge.receive(&node(1), &to("c1", "sip:1001@pbx.example.com;gr=urn:uuid:1")));
+    assert_eq!(invite.first_line(), "INVITE sip:1001@10.0.0.1 SIP/2.0");
+    let answer = only(edge.receive(&node(1), &to("c2", "sip:1001@pbx.example.com;gr=urn:uuid:3")));
+    assert_eq!(answer.first_line(), "SIP/2.0 480 Temporarily Unavailable");
+}
+
 #[test]
 fn a_silent_phone_is_followed_by_the_next_one() {
     let mut edge = Edge::with_registrar();

@@ -25,7 +25,7 @@ use cordboard::registrar::auth::Use;
 use cordboard::registrar::digest::Algorithm as Digest;
 use cordboard::registrar::replays::Replays;
 use cordboard::registrar::users::{Secrets, Users};
-use cordboard::registrar::{AgentPolicy, Aor, Authority, Service, Table, Terms};
+use cordboard::registrar::{AgentPolicy, Aor, Authority, Permanent, Permanents, Service, Table, Terms};
 use cordboard::sip::Index;
 use cordboard::store::SavedLease;
 use cordboard::store::contract::LEASE_LEN_MAX;
@@ -254,6 +254,7 @@ impl Edge {
         };
         edge.farm.registrar = Some(Arc::new(Service {
             authority: Some(authority),
+            permanents: Permanents::default(),
             terms: Terms::default(),
             not_registered: 480,
             keep_alive: Duration::ZERO,
@@ -273,6 +274,20 @@ impl Edge {
         edge.farm.rules.push(agents);
         edge.shared.registry.unix_secs.set(1_795_000_000);
         edge
+    }
+
+    /// Changes what is configured of the registrar.
+    pub fn change_registrar(&mut self, change: impl FnOnce(&mut Service)) {
+        change(Arc::make_mut(self.farm.registrar.as_mut().unwrap()));
+    }
+
+    /// This user has a phone at this address that cannot register.
+    pub fn has_permanent(&mut self, user: &str, address: &str, preference: u16) {
+        let way = Way::Target { listener: UDP, target: udp(address) };
+        let contact = Permanent { contact: format!("sip:{user}@{address}").into_bytes().into(), way, preference };
+        let aor = Aor::from_user(user.as_bytes()).unwrap();
+        self.change_registrar(|service| service.permanents = Permanents::new([(aor.clone(), contact)]));
+        self.shared.registry.set_registered(&aor, true, self.now);
     }
 
     /// What the registrar shares.

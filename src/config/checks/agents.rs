@@ -14,6 +14,7 @@ impl Check<'_> {
     pub(super) fn agents(&mut self, raw: &RawConfig) -> AgentPolicy {
         let users = raw.registrar.as_ref().and_then(|registrar| registrar.users.as_deref()).unwrap_or_default();
         let mut policy = AgentPolicy { people: people(users), ..AgentPolicy::default() };
+        policy.people.append(&mut self.people_in_file);
         let Some(raw) = raw.agents.as_ref() else { return policy };
         policy.gate = gate(raw);
         time(&mut policy.wrapup, raw.wrapup);
@@ -51,7 +52,8 @@ fn gate(raw: &RawAgents) -> Gate {
     }
 }
 
-fn people(users: &[RawUser]) -> BTreeMap<Aor, Person> {
+/// Users of whom something particular is said.
+pub(super) fn people(users: &[RawUser]) -> BTreeMap<Aor, Person> {
     let person = |user: &RawUser| {
         let mut wrapup = Duration::ZERO;
         time(&mut wrapup, user.wrapup);
