@@ -124,6 +124,7 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("agents.gate", or_none(registrar.map(|registrar| registrar.agents.gate.as_str()))),
         ("agents.wrapup", or_none(registrar.map(|registrar| show_time(registrar.agents.wrapup)))),
         ("agents.publish", or_none(registrar.map(|registrar| registrar.agents.publish))),
+        ("agents.affinity", or_none(registrar.map(|registrar| registrar.agents.affinity))),
         ("registrar.not_registered", or_none(registrar.map(|registrar| registrar.not_registered))),
     ]
 }

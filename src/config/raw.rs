@@ -349,6 +349,9 @@ pub struct RawAgents {
     pub agi: Option<Given<ApiAddress>>,
     /// Whether every change of an agent's state is told to the queues of all nodes. Default: false.
     pub publish: Option<bool>,
+    /// Whether a call of an agent's goes to the node that has another call of his, which is where he can join the two by an
+    /// attended transfer. Default: true.
+    pub affinity: Option<bool>,
 }
 
 /// Which calls have to find an agent free.

@@ -92,7 +92,8 @@ impl<W: World> Core<'_, W> {
             return self.reject(request, flow, inbound.source, reason);
         }
         let is_agent = |user: &[u8]| self.is_agent(user);
-        match decide(inbound, &routing, self.farm, self.stopping, is_agent) {
+        let elsewhere = |node, request| self.replaced_elsewhere(node, request);
+        match decide(inbound, &routing, self.farm, self.stopping, is_agent, elsewhere) {
             Decision::Dialog(token) => {
                 if inbound.source == Source::Stranger {
                     self.is_no_stranger(flow);
@@ -105,6 +106,7 @@ impl<W: World> Core<'_, W> {
             Decision::NewCall(rule, pool) => self.new_call(inbound, &routing, rule, pool),
             Decision::NewRequest(pool) => self.new_request(inbound, &routing, pool),
             Decision::Agent(user) => self.call_agent(inbound, &routing, user),
+            Decision::Replaces(elsewhere) => self.join_nodes(inbound, &routing, elsewhere),
             Decision::Refresh => self.answer_refresh(inbound),
             Decision::Register => self.register(inbound),
             Decision::Prove => self.call_of_phone(inbound, &routing),

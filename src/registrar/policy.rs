@@ -26,7 +26,7 @@ impl Gate {
 }
 
 /// How agents are treated.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPolicy {
     /// Which calls have to find an agent free.
     pub gate: Gate,
@@ -34,4 +34,12 @@ pub struct AgentPolicy {
     pub wrapup: Duration,
     /// Whether the nodes' queues are told of every change.
     pub publish: bool,
+    /// Whether an agent's call goes to the node that has another call of his.
+    pub affinity: bool,
+}
+
+impl Default for AgentPolicy {
+    fn default() -> Self {
+        AgentPolicy { gate: Gate::default(), wrapup: Duration::ZERO, publish: false, affinity: true }
+    }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cordboard::agents::Book;
+use cordboard::agents::agent::Doing;
 use cordboard::agents::book::Offer;
 use cordboard::calls::lease::Way;
-use cordboard::calls::{CallKey, NodeId, Phase, PoolId, Seat, Shard};
+use cordboard::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
 use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan};
 use cordboard::dispatch::farm::{CallPolicy, Generation, KeyedBy, Listener, Pool, SecurityPolicy};
 use cordboard::dispatch::health::Verdict;
@@ -64,6 +65,23 @@ pub struct Registered {
     pub is_full: Cell<bool>,
 }
 
+impl Registered {
+    /// Notes in the book what a call means for the agents at its ends.
+    fn note(&self, lease: &Lease, now: Moment) {
+        let doing = |while_trying| match lease.phase {
+            Phase::Trying(_) => Some(while_trying),
+            Phase::Up { .. } | Phase::Ending { .. } => Some(Doing::Talking),
+            Phase::Ended { .. } => None,
+        };
+        let called = (lease.node == AGENTS_ID).then(|| Aor::from_user(lease.names.called())).flatten();
+        let calling = lease.agent.as_deref().and_then(Aor::from_user);
+        for (aor, doing) in [(called, doing(Doing::Ringing)), (calling, doing(Doing::Talking))] {
+            let Some(aor) = aor else { continue };
+            self.book.borrow_mut().note(&aor, lease.key, doing, Duration::ZERO, now);
+        }
+    }
+}
+
 impl Registry for Registered {
     fn with_table(&self, _: &Aor, act: &mut dyn FnMut(&mut Table)) {
         act(&mut self.table.borrow_mut());
@@ -79,6 +97,11 @@ impl Registry for Registered {
 
     fn offer(&self, offer: Offer<'_>, now: Moment) -> bool {
         self.book.borrow_mut().offer(offer, now)
+    }
+
+    fn calls_of(&self, agent: &[u8]) -> Vec<CallKey> {
+        let book = self.book.borrow();
+        book.find(agent).map_or_else(Vec::new, |agent| agent.calls().iter().map(|call| call.key).collect())
     }
 
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
@@ -353,6 +376,8 @@ impl Edge {
             let lease = saving::restored(key, &saved, node, INBOUND, clocks, || self.shared.take_on(node));
             self.shared.shard.borrow_mut().open(lease.unwrap()).unwrap();
         }
+        *self.shared.registry.book.borrow_mut() = Book::default();
+        self.with_shard(|shard| shard.iter().for_each(|lease| self.shared.registry.note(lease, self.now)));
     }
 
     /// The process starts again, and what it had written is lost.
@@ -456,7 +481,10 @@ impl Edge {
             scratch: &mut self.scratch,
         };
         act(&mut core, &self.shared);
-        self.shared.shard.borrow_mut().drain_unsaved(|_, _| ());
+        let (registry, now) = (&self.shared.registry, self.now);
+        self.shared.shard.borrow_mut().drain_unsaved(|_, lease| {
+            lease.inspect(|lease| registry.note(lease, now));
+        });
         self.shared.shard.borrow().check_invariants();
         self.shared.board.borrow().check_invariants();
         self.events.append(&mut self.outbox.events);

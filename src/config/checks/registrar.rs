@@ -187,5 +187,6 @@ fn agents(raw: Option<&RawAgents>) -> AgentPolicy {
     };
     time(&mut policy.wrapup, raw.wrapup);
     policy.publish = raw.publish.unwrap_or(false);
+    policy.affinity = raw.affinity.unwrap_or(true);
     policy
 }
