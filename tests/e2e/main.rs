@@ -24,3 +24,4 @@ mod restart;
 mod sipp;
 mod spread;
 mod told;
+mod transfers;
