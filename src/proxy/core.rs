@@ -42,6 +42,15 @@ pub struct Core<'a, W: World> {
     pub scratch: &'a mut Scratch,
 }
 
+/// Octets of the longest datagram that only keeps a way through a NAT open.
+const KEEP_ALIVE_LEN_MAX: usize = 4;
+
+/// True for what phones send to keep their way open: `CRLF CRLF` (RFC 5626 section 3.5.1, though it means streams), a `CRLF`, or as many
+/// zeros. It is no fault, and the phones of an office must not use up by it what is read of their one address.
+fn is_keep_alive(bytes: &[u8]) -> bool {
+    bytes.len() <= KEEP_ALIVE_LEN_MAX && bytes.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0))
+}
+
 /// A request with what is known of where it came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound<'a> {
@@ -58,6 +67,9 @@ pub struct Inbound<'a> {
 impl<W: World> Core<'_, W> {
     /// Deals with one received message.
     pub fn receive(&mut self, bytes: &[u8], flow: Flow, index: &mut Index) {
+        if is_keep_alive(bytes) {
+            return;
+        }
         let source = self.farm.sources.classify(flow);
         if source == Source::Stranger && !self.admits(flow) {
             return self.drop(DropReason::RateLimited);

@@ -14,6 +14,7 @@ mod farm;
 mod health;
 mod lab;
 mod metrics;
+mod nat;
 mod nodes_fail;
 mod operating;
 mod phone;

@@ -63,14 +63,38 @@ impl Phone {
     }
 
     fn proves(&mut self, dialled: &Dialled, challenge: &Message) {
-        let mine = format!("To: <{}>\r\n", dialled.uri);
-        let theirs = format!("To: {}\r\n", challenge.header("To").unwrap());
-        let ack = self.opening(dialled, "").replace("INVITE", "ACK").replace(&mine, &theirs);
-        self.send(&without_body(&ack));
+        self.acknowledges(dialled, challenge);
         let credentials = self.credentials(challenge, "Proxy-Authenticate", "INVITE", &dialled.uri);
         self.cseq += 1;
         let invite = self.opening(dialled, &format!("Proxy-Authorization: {credentials}\r\n"));
         self.send(&invite);
+    }
+
+    /// The ACK to a failure.
+    fn acknowledges(&mut self, dialled: &Dialled, failure: &Message) {
+        let mine = format!("To: <{}>\r\n", dialled.uri);
+        let theirs = format!("To: {}\r\n", failure.header("To").unwrap());
+        let ack = self.opening(dialled, "").replace("INVITE", "ACK").replace(&mine, &theirs);
+        self.send(&without_body(&ack));
+    }
+
+    /// Waits until what was dialled is refused, and returns the code.
+    pub fn refused(&mut self, dialled: Dialled) -> u16 {
+        let answer = self.final_answer(&dialled.call_id, "INVITE");
+        self.acknowledges(&dialled, &answer);
+        answer.code()
+    }
+
+    /// Does nothing for so long but answer whoever asks whether it is there. Returns how often it was asked.
+    pub fn idles(&mut self, span: Duration) -> u32 {
+        let (began, mut asked) = (Instant::now(), 0);
+        while began.elapsed() < span {
+            let Some(message) = self.receive() else { continue };
+            assert!(message.is_request("OPTIONS"), "{message:?}");
+            self.send(&message.reply("200 OK", ""));
+            asked += 1;
+        }
+        asked
     }
 
     /// Waits until what was dialled is answered.
