@@ -45,10 +45,10 @@ pub struct Core<'a, W: World> {
 /// Octets of the longest datagram that only keeps a way through a NAT open.
 const KEEP_ALIVE_LEN_MAX: usize = 4;
 
-/// True for what phones send to keep their way open: `CRLF CRLF` (RFC 5626 section 3.5.1, though it means streams), a `CRLF`, or as many
-/// zeros. It is no fault, and the phones of an office must not use up by it what is read of their one address.
+/// True for what phones send to keep their way open: line ends (RFC 5626 section 3.5.1 means streams by it, and phones do it
+/// over UDP too). It is no fault, and the phones of an office must not use up by it what is read of their one address.
 fn is_keep_alive(bytes: &[u8]) -> bool {
-    bytes.len() <= KEEP_ALIVE_LEN_MAX && bytes.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0))
+    bytes.len() <= KEEP_ALIVE_LEN_MAX && bytes.iter().all(|octet| matches!(octet, b'\r' | b'\n'))
 }
 
 /// A request with what is known of where it came from.

@@ -2,6 +2,7 @@
 //! the edge. Nothing outside of them is touched, and where they may not be made the tests say so and end.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -97,12 +98,21 @@ impl Drop for Nat {
     }
 }
 
-/// Waits for the end of its input, which comes with the end of the test however that ends, and removes the namespaces.
+/// Waits until no other run of the tests has these namespaces. Then it waits for the end of its input, which comes with the end of the
+/// test however that ends, and removes them; until then they are this run's.
 fn keeper(name: &str) -> Child {
-    let script = r#"cat >/dev/null; for ns in "$0-out" "$0-nat" "$0-in"; do ip netns del "$ns"; done"#;
+    let script = r#"exec 9>"$1" && flock -w 120 9 || exit 1
+echo ours
+cat >/dev/null
+for ns in "$0-out" "$0-nat" "$0-in"; do ip netns del "$ns"; done"#;
+    let lock = std::env::temp_dir().join(format!("{name}.lock"));
     let mut command = Command::new("sh");
-    command.args(["-c", script, name]).process_group(0);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command.args(["-c", script, name]).arg(lock).process_group(0);
+    let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "ours\n", "another run of the tests has the namespaces {name}");
+    keeper
 }
 
 /// Takes this thread, and nothing but it, to a namespace.
