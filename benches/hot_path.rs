@@ -146,7 +146,7 @@ fn taking(nodes: u32, weights: u32, count: usize) {
         let up = Assessment { verdict: Verdict::Up, speed_64ths: 64, way, ..Assessment::default() };
         board.assess(NodeId(id), up, Moment::from_micros(1));
     }
-    let pick = Pick { pool, key: CallKey(1), sticky: None, prefer: None, avoid: &[] };
+    let pick = Pick { pool, key: CallKey(1), sticky: None, prefer: None, beside: None, avoid: &[] };
     // As many calls up as make the books look as in real life.
     let mut seats: std::collections::VecDeque<Seat> =
         (0..nodes * 20).map(|_| board.take(pick).expect("a node").seat).collect();

@@ -56,6 +56,10 @@ pub enum Choice {
     Sticky,
     /// The node that had this Call-ID before.
     Affinity,
+    /// The node that has another call of the agent who is calling.
+    AgentAffinity,
+    /// The node that has the call which this one replaces.
+    Replaces,
     /// No node looks alive: the least suspicious one.
     Panic,
     /// Where the agent's phones are.
@@ -72,6 +76,8 @@ impl Choice {
             Choice::Hash => "hash",
             Choice::Sticky => "sticky",
             Choice::Affinity => "affinity",
+            Choice::AgentAffinity => "agent_affinity",
+            Choice::Replaces => "replaces",
             Choice::Panic => "panic",
             Choice::Location => "location",
         }

@@ -130,6 +130,7 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("agents.reasons", list(registrar.iter().flat_map(|registrar| &registrar.agents.reasons))),
         ("registrar.users.skills", registrar.map_or_else(|| NONE.to_owned(), people)),
         ("agents.publish", or_none(registrar.map(|registrar| registrar.agents.publish))),
+        ("agents.affinity", or_none(registrar.map(|registrar| registrar.agents.affinity))),
         ("registrar.not_registered", or_none(registrar.map(|registrar| registrar.not_registered))),
     ]
 }

@@ -358,6 +358,9 @@ pub struct RawAgents {
     pub agi: Option<Given<ApiAddress>>,
     /// Whether every change of an agent's state is told to the queues of all nodes. Default: false.
     pub publish: Option<bool>,
+    /// Whether a call of an agent's goes to the node that has another call of his, which is where he can join the two by an
+    /// attended transfer. Default: true.
+    pub affinity: Option<bool>,
 }
 
 /// A queue, and how its agents are treated.

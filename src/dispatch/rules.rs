@@ -88,6 +88,11 @@ impl Sources {
         }
     }
 
+    /// The Asterisk node that listens at an address, whichever protocol it is.
+    pub fn listening_at(&self, address: SocketAddr) -> Option<NodeId> {
+        self.datagram_nodes.get(&address).copied()
+    }
+
     /// The node or gateway that lives at an address.
     pub fn node_at(&self, target: Target) -> Option<NodeId> {
         self.targets.get(&target).copied()

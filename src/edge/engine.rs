@@ -10,8 +10,7 @@ use prometheus::IntCounter;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::agents::agent::Doing;
-use crate::agents::book::Note;
+use crate::agents::ends;
 use crate::calls::lease::Way;
 use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
 use crate::dispatch::health::Signal;
@@ -224,17 +223,7 @@ impl Engine {
     /// What a call means for the agents at its ends.
     fn note_agents(&self, lease: &Lease, farm: &Farm) {
         let Some(service) = &farm.registrar else { return };
-        let doing = |while_trying| match lease.phase {
-            Phase::Trying(_) => Some(while_trying),
-            Phase::Up { .. } | Phase::Ending { .. } if lease.hold.is_held => Some(Doing::Holding),
-            Phase::Up { .. } | Phase::Ending { .. } => Some(Doing::Talking),
-            Phase::Ended { .. } => None,
-        };
-        let called = (lease.node == service.agents).then(|| Aor::from_user(lease.names.called())).flatten();
-        let calling = lease.agent.as_deref().and_then(Aor::from_user);
-        let ends = [(called, doing(Doing::Ringing), false), (calling, doing(Doing::Talking), true)];
-        for (aor, doing, is_own) in ends.into_iter().filter_map(|(aor, doing, own)| aor.map(|aor| (aor, doing, own))) {
-            let note = Note { key: lease.key, doing, queue: lease.queue.as_deref(), is_own };
+        for (aor, note) in ends::notes(lease, service.agents) {
             let now = self.clock.now();
             self.registrations.with_book(|book| book.note(&aor, note, &service.policy, now));
         }

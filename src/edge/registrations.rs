@@ -264,6 +264,11 @@ impl Registry for Registrations {
         self.with_book(|book| book.offer(offer, now))
     }
 
+    fn calls_of(&self, agent: &[u8]) -> Vec<CallKey> {
+        let book = self.book.lock();
+        book.find(agent).map_or_else(Vec::new, |agent| agent.calls().iter().map(|call| call.key).collect())
+    }
+
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
         self.with_book(|book| book.take_back(aor, key, now));
     }

@@ -20,6 +20,7 @@ use super::core::{Core, Inbound};
 use super::dialog::NO_POOL;
 use super::forward::{Forwarding, opens_dialog};
 use super::invite::Opening;
+use super::replaces::standing_lease;
 use super::route::Routing;
 
 /// Phones that one call is offered to: no more than a call has tries.
@@ -85,16 +86,11 @@ impl<W: World> Core<'_, W> {
         let Some(via) = request.via() else { return };
         let (key, rule) = (self.key(request), Arc::from("agents"));
         let transaction = transaction(&self.farm.keys, request, via);
-        let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None };
+        let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
         let world = self.world;
-        world.with_shard(key, |shard| match shard.find(key) {
-            Some(slot) if shard.lease(slot).transaction == transaction => {
-                self.known_call(shard, slot, inbound, routing, opening);
-            }
-            known => {
-                known.inspect(|slot| drop(shard.remove(*slot)));
-                self.open_agent_call(shard, inbound, routing, opening, wanted);
-            }
+        world.with_shard(key, |shard| match standing_lease(shard, key, transaction) {
+            Some(slot) => self.known_call(shard, slot, inbound, routing, opening),
+            None => self.open_agent_call(shard, inbound, routing, opening, wanted),
         });
     }
 

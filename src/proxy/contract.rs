@@ -78,6 +78,8 @@ pub trait Registry {
     fn unix_secs(&self) -> u64;
     /// Lets a call through to an agent, or not, in one step with noting it.
     fn offer(&self, offer: Offer<'_>, now: Moment) -> bool;
+    /// The calls of an agent.
+    fn calls_of(&self, agent: &[u8]) -> Vec<CallKey>;
     /// Takes back a call that was let through and came to nothing before it was a lease.
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment);
     /// Notes whether a user is registered anywhere.

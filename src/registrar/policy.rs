@@ -38,7 +38,7 @@ pub struct Person {
 }
 
 /// How agents are treated.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPolicy {
     /// Which calls have to find an agent free.
     pub gate: Gate,
@@ -52,6 +52,22 @@ pub struct AgentPolicy {
     pub reasons: Vec<Box<str>>,
     /// Whether the nodes' queues are told of every change.
     pub publish: bool,
+    /// Whether an agent's call goes to the node that has another call of his.
+    pub affinity: bool,
+}
+
+impl Default for AgentPolicy {
+    fn default() -> Self {
+        AgentPolicy {
+            gate: Gate::default(),
+            wrapup: Duration::ZERO,
+            queues: BTreeMap::new(),
+            people: BTreeMap::new(),
+            reasons: Vec::new(),
+            publish: false,
+            affinity: true,
+        }
+    }
 }
 
 impl AgentPolicy {

@@ -1,5 +1,8 @@
-//! A phone in the test's own hands: one socket, and SIP as text.
+//! A phone in the test's own hands: one socket, and SIP as text. Its calls are in [`dialog`].
 
+pub mod dialog;
+
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -43,6 +46,11 @@ impl Message {
         self.headers(name).next()
     }
 
+    /// What follows the headers.
+    pub fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+    }
+
     /// A response to this request, with these lines more.
     pub fn reply(&self, status: &str, lines: &str) -> String {
         let mut text = format!("SIP/2.0 {status}\r\n");
@@ -71,6 +79,10 @@ pub struct Phone {
     edge: String,
     cseq: u32,
     count: u32,
+    /// The socket of its audio.
+    audio: UdpSocket,
+    /// What came while something else was waited for.
+    held: VecDeque<Message>,
 }
 
 impl Phone {
@@ -100,6 +112,8 @@ impl Phone {
             edge: edge.to_owned(),
             cseq: 0,
             count: 0,
+            audio: UdpSocket::bind((at.ip(), 0)).unwrap(),
+            held: VecDeque::new(),
         }
     }
 
@@ -144,19 +158,24 @@ impl Phone {
 
     /// The line that answers a challenge to a REGISTER.
     pub fn proof(&mut self, challenge: &Message) -> String {
+        format!("Authorization: {}\r\n", self.credentials(challenge, "WWW-Authenticate", "REGISTER", &self.registrar()))
+    }
+
+    /// What a phone says to a challenge.
+    fn credentials(&mut self, challenge: &Message, header: &str, method: &str, uri: &str) -> String {
         self.count += 1;
         let own = format!("algorithm={}", self.algorithm.as_str());
-        let asked = challenge.headers("WWW-Authenticate").find(|value| value.contains(&own));
+        let asked = challenge.headers(header).find(|value| value.contains(&own));
         let asked = asked.unwrap_or_else(|| panic!("{own} is not offered: {challenge:?}"));
         let nonce = asked.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-        let (uri, nc) = (self.registrar(), format!("{:08x}", self.count));
+        let nc = format!("{:08x}", self.count);
         let secret = ha1(self.algorithm, self.user.as_bytes(), REALM.as_bytes(), self.password.as_bytes());
-        let request = self.algorithm.of(&[b"REGISTER", uri.as_bytes()]);
+        let request = self.algorithm.of(&[method.as_bytes(), uri.as_bytes()]);
         let pieces = [secret.digits(), nonce.as_bytes(), nc.as_bytes(), b"cn", b"auth", request.digits()];
         let response = self.algorithm.of(&pieces);
         format!(
-            "Authorization: Digest username=\"{}\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"{uri}\", {own}, qop=auth, \
-             nc={nc}, cnonce=\"cn\", response=\"{}\"\r\n",
+            "Digest username=\"{}\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"{uri}\", {own}, qop=auth, \
+             nc={nc}, cnonce=\"cn\", response=\"{}\"",
             self.user,
             String::from_utf8_lossy(response.digits())
         )

@@ -7,10 +7,10 @@ use cordboard::agents::reservation::Wanted;
 use crate::harness::*;
 use crate::registrar::{PHONE, Phone};
 
-const DESK: &str = "198.51.100.77:5062";
+pub const DESK: &str = "198.51.100.77:5062";
 
 /// An INVITE of a node for this user, as Asterisk sends it.
-fn dial(user: &str, call_id: &str) -> String {
+pub fn dial(user: &str, call_id: &str) -> String {
     let at = node(1);
     format!(
         "INVITE sip:{user}@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP {at};rport;branch=z9hG4bKPj{call_id}\r\n\
@@ -20,7 +20,7 @@ fn dial(user: &str, call_id: &str) -> String {
     )
 }
 
-fn registered(users: &[&'static str]) -> Edge {
+pub fn registered(users: &[&'static str]) -> Edge {
     let mut edge = Edge::with_registrar();
     for user in users {
         let at = if *user == "1001" { PHONE } else { DESK };
@@ -182,7 +182,7 @@ fn a_cancelled_call_is_cancelled_at_the_phone() {
 }
 
 /// An INVITE of a phone.
-fn call_out(phone: &Phone, cseq: u32, lines: &str) -> String {
+pub fn call_out(phone: &Phone, cseq: u32, lines: &str) -> String {
     let user = phone.user;
     format!(
         "INVITE sip:700@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK-out-{cseq}\r\n\

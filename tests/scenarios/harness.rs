@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use cordboard::agents::Book;
 use cordboard::agents::book::Offer;
+use cordboard::agents::ends;
 use cordboard::calls::lease::Way;
-use cordboard::calls::{CallKey, NodeId, Phase, PoolId, Seat, Shard};
+use cordboard::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
 use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan};
 use cordboard::dispatch::farm::{CallPolicy, Generation, KeyedBy, Listener, Pool, SecurityPolicy};
 use cordboard::dispatch::health::Verdict;
@@ -69,6 +70,14 @@ impl Registered {
     pub fn with_book<R>(&self, act: impl FnOnce(&mut Book) -> R) -> R {
         act(&mut self.book.borrow_mut())
     }
+
+    /// Notes in the book what a call means for the agents at its ends.
+    fn note(&self, lease: &Lease, now: Moment) {
+        let policy = AgentPolicy::default();
+        for (aor, note) in ends::notes(lease, AGENTS_ID) {
+            self.book.borrow_mut().note(&aor, note, &policy, now);
+        }
+    }
 }
 
 impl Registry for Registered {
@@ -86,6 +95,11 @@ impl Registry for Registered {
 
     fn offer(&self, offer: Offer<'_>, now: Moment) -> bool {
         self.book.borrow_mut().offer(offer, now)
+    }
+
+    fn calls_of(&self, agent: &[u8]) -> Vec<CallKey> {
+        let book = self.book.borrow();
+        book.find(agent).map_or_else(Vec::new, |agent| agent.calls().iter().map(|call| call.key).collect())
     }
 
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
@@ -375,6 +389,8 @@ impl Edge {
             let lease = saving::restored(key, &saved, node, INBOUND, clocks, || self.shared.take_on(node));
             self.shared.shard.borrow_mut().open(lease.unwrap()).unwrap();
         }
+        *self.shared.registry.book.borrow_mut() = Book::default();
+        self.with_shard(|shard| shard.iter().for_each(|lease| self.shared.registry.note(lease, self.now)));
     }
 
     /// The process starts again, and what it had written is lost.
@@ -478,7 +494,10 @@ impl Edge {
             scratch: &mut self.scratch,
         };
         act(&mut core, &self.shared);
-        self.shared.shard.borrow_mut().drain_unsaved(|_, _| ());
+        let (registry, now) = (&self.shared.registry, self.now);
+        self.shared.shard.borrow_mut().drain_unsaved(|_, lease| {
+            lease.inspect(|lease| registry.note(lease, now));
+        });
         self.shared.shard.borrow().check_invariants();
         self.shared.board.borrow().check_invariants();
         self.events.append(&mut self.outbox.events);

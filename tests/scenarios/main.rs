@@ -13,3 +13,4 @@ mod refusals;
 mod registrar;
 mod restart;
 mod torture;
+mod transfers;

@@ -21,6 +21,7 @@ impl Check<'_> {
         policy.queues = self.queues(raw.queues.as_deref().unwrap_or_default());
         policy.reasons = each_once(raw.reasons.iter().flatten().map(|reason| reason.0.0.as_str()));
         policy.publish = raw.publish.unwrap_or(false);
+        policy.affinity = raw.affinity.unwrap_or(true);
         policy
     }
 
