@@ -200,6 +200,13 @@ impl Phone {
     /// Takes a call as it comes: rings, answers, and waits until the other side has hung up. Returns the INVITE.
     pub fn takes_a_call(&mut self) -> Message {
         let invite = self.until_request("INVITE");
+        self.answers(&invite);
+        self.is_hung_up();
+        invite
+    }
+
+    /// Rings, and answers.
+    pub fn answers(&mut self, invite: &Message) {
         self.send(&invite.reply("180 Ringing", &format!("Contact: <{}>\r\n", self.contact())));
         let ip = self.at.ip();
         let sdp = format!(
@@ -213,13 +220,16 @@ impl Phone {
         );
         self.send(&invite.reply("200 OK", &lines));
         self.until_request("ACK");
+    }
+
+    /// Waits until the other side has hung up.
+    pub fn is_hung_up(&mut self) {
         let bye = self.until_request("BYE");
         self.send(&bye.reply("200 OK", ""));
-        invite
     }
 
     /// The next request of this method; what else comes is passed over.
-    fn until_request(&mut self, method: &str) -> Message {
+    pub fn until_request(&mut self, method: &str) -> Message {
         loop {
             let message = self.receive().unwrap_or_else(|| panic!("no {method} comes"));
             if message.first_line().starts_with(method) {
