@@ -36,12 +36,13 @@ pub async fn one(State(viewer): State<Viewer>, Path(aor): Path<String>) -> Resul
     viewer.location(&aor).map(Json).ok_or_else(|| unknown(&aor))
 }
 
-/// The same for a dialplan: his state, a comma, and what to dial; nothing behind the comma while he is registered nowhere.
+/// The same for a dialplan: his state, a comma, and what to dial; nothing behind the comma while he is registered nowhere. Who is no
+/// user is `unknown`, in words that can be taken apart like the others: CURL() hands on whatever body comes with a 404.
 /// `CUT(answer,\,,2)` takes it apart.
-pub async fn dial(State(viewer): State<Viewer>, Path(aor): Path<String>) -> Result<String, Refusal> {
-    let agent = viewer.location(&aor).ok_or_else(|| unknown(&aor))?;
+pub async fn dial(State(viewer): State<Viewer>, Path(aor): Path<String>) -> (StatusCode, String) {
+    let Some(agent) = viewer.location(&aor) else { return (StatusCode::NOT_FOUND, "unknown,".to_owned()) };
     let dial = if agent.contacts.is_empty() { String::new() } else { located::dial(&agent.user) };
-    Ok(format!("{},{dial}", agent.state))
+    (StatusCode::OK, format!("{},{dial}", agent.state))
 }
 
 /// What is wanted of an agent.

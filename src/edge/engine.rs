@@ -12,14 +12,13 @@ use tokio::sync::mpsc;
 
 use crate::agents::ends;
 use crate::calls::lease::Way;
-use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
+use crate::calls::{CallKey, Lease, NodeId, PoolId, Seat, Shard};
 use crate::dispatch::health::Signal;
 use crate::dispatch::{Board, Farm, NoSeat, Pick, Picked};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::proxy::World;
 use crate::proxy::contract::Registry;
-use crate::registrar::Aor;
 use crate::resolve::Resolver;
 use crate::store::Store;
 use crate::telemetry::Redacted;

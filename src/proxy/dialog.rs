@@ -108,7 +108,8 @@ impl<W: World> Core<'_, W> {
     }
 
     /// A call that is up but not known, after a restart or from another edge, gets a lease: it takes a place on its node
-    /// whether the edge knows about it or not.
+    /// whether the edge knows about it or not. A subscription is a dialog and no call: a phone's lamps take no place, and keep no
+    /// drain waiting.
     fn adopt(
         &mut self,
         shard: &mut Shard,
@@ -118,7 +119,8 @@ impl<W: World> Core<'_, W> {
         node: Option<NodeId>,
     ) -> Option<Slot> {
         let node = node?;
-        if matches!(request.method(), Method::Bye) || !shard.has_room() {
+        let is_no_call = matches!(request.method(), Method::Bye | Method::Subscribe | Method::Notify);
+        if is_no_call || !shard.has_room() {
             return None;
         }
         let user = |uri: Option<Uri<'_>>| uri.and_then(|uri| uri.number()).unwrap_or_default().to_vec();

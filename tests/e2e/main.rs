@@ -22,6 +22,7 @@ mod operating;
 mod phone;
 mod phones;
 mod process;
+mod queues;
 mod registrar;
 mod reload;
 mod restart;

@@ -234,11 +234,16 @@ impl Phone {
     /// Rings and answers. Returns the INVITE.
     pub fn answers_a_call(&mut self) -> Message {
         let invite = self.until_request("INVITE");
+        self.answers_invite(&invite);
+        invite
+    }
+
+    /// Rings, and answers.
+    pub fn answers_invite(&mut self, invite: &Message) {
         self.send(&invite.reply("180 Ringing", &format!("Contact: <{}>\r\n", self.contact())));
         let body = self.description("sendrecv");
         self.send(&invite.reply("200 OK", &body));
         self.until_request("ACK");
-        invite
     }
 
     /// Waits until the other side hangs up.
@@ -267,7 +272,7 @@ impl Phone {
         };
         let offer = head("INVITE") + &self.description(direction);
         self.send(&offer);
-        let answer = self.until(|message| message.code() >= 200);
+        let answer = self.until("an answer", |message| message.code() >= 200);
         assert_eq!(answer.code(), 200, "{answer:?}");
         self.send(&(head("ACK") + "Content-Length: 0\r\n\r\n"));
     }
@@ -286,16 +291,7 @@ impl Phone {
 
     /// The next request of this method; what else comes is passed over.
     pub fn until_request(&mut self, method: &str) -> Message {
-        self.until(|message| message.first_line().starts_with(method))
-    }
-
-    fn until(&mut self, is_it: impl Fn(&Message) -> bool) -> Message {
-        loop {
-            let message = self.receive().expect("what is waited for comes");
-            if is_it(&message) {
-                return message;
-            }
-        }
+        self.until(method, |message| message.first_line().starts_with(method))
     }
 }
 
