@@ -3,6 +3,7 @@
 //! Every check goes on after a problem, so that all are told at once. A value that was lost while decoding was
 //! complained of there; what follows from its absence is not told again.
 
+mod ari;
 mod gateways;
 mod listeners;
 mod overflow;
@@ -73,6 +74,7 @@ impl Check<'_> {
         let farm = self.pools(raw, &gateways);
         self.reach(&listen, &gateways, &farm.nodes);
         let routes = self.routes(raw, &gateways, &farm);
+        self.ari_of_nodes(raw, &farm.nodes);
         let mut nodes: Vec<_> = farm.nodes.into_iter().map(|node| node.value).collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         let mut pools = farm.pools;
@@ -90,6 +92,7 @@ impl Check<'_> {
             security: self.security(raw.security.as_ref()),
             limits: self.limits(raw.limits.as_ref()),
             registrar: self.registrar(raw),
+            ari: self.ari(raw.ari.as_ref()),
             dns: self.dns(raw.dns.as_ref()),
             stop_wait: policies::stop_wait(raw.stop.as_ref()),
             api: self.api(raw.api.as_ref()),
