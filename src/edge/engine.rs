@@ -28,6 +28,7 @@ use crate::transport::stream::Streams;
 use crate::transport::udp::UdpSocket;
 
 use super::clock::Clock;
+use super::complaints::Complaints;
 use super::registrations::Registrations;
 use super::saving;
 
@@ -55,6 +56,8 @@ pub struct Engine {
     pub resolver: ArcSwap<Resolver>,
     /// Who is registered where.
     pub registrations: Registrations,
+    /// What does not work with nodes, beside calls.
+    pub complaints: Complaints,
     shards: Box<[Mutex<Shard>]>,
     board: Mutex<Board>,
     sockets: ArcSwap<Vec<(ListenerId, Arc<UdpSocket>)>>,
@@ -143,6 +146,7 @@ impl Engine {
             runtime: parts.runtime,
             resolver: ArcSwap::from_pointee(parts.resolver),
             registrations: Registrations::new(parts.sizes.bindings),
+            complaints: Complaints::default(),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             board: Mutex::new(parts.board),
             sockets: ArcSwap::default(),

@@ -6,11 +6,14 @@
 //! - [`hands`]: one thread's memory, and carrying out what the core wants
 //! - [`ticker`]: the thread on which time passes
 //! - [`prober`]: OPTIONS to every node, and the verdicts
+//! - [`reconciler`]: calls compared with the channels that nodes have
 //! - [`farm_writer`]: reloads, operators' words and DNS answers become the next farm
 //! - [`saving`]: leases to the store and back
 //! - [`view`]: what operators can look at
 
+pub mod ari;
 pub mod clock;
+pub mod complaints;
 pub mod engine;
 pub mod farm_writer;
 pub mod hands;
@@ -19,6 +22,7 @@ pub mod listeners;
 pub mod located;
 pub mod prober;
 pub mod publisher;
+pub mod reconciler;
 pub mod registrations;
 pub mod saving;
 pub mod secret;

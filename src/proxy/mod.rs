@@ -18,6 +18,7 @@ pub mod dialog;
 pub mod failover;
 pub mod forward;
 pub mod invite;
+pub mod reconcile;
 pub mod register;
 pub mod response;
 pub mod route;

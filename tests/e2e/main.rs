@@ -19,6 +19,7 @@ mod operating;
 mod phone;
 mod phones;
 mod process;
+mod reconcile;
 mod reload;
 mod restart;
 mod sipp;
