@@ -33,6 +33,8 @@ const WAIT_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.
 const EDGE_BUCKETS: [f64; 10] = [2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2, 1e-1];
 /// Buckets for the round trip of a probe.
 const PROBE_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+/// Buckets for how long nodes' queues do not know yet what an agent is doing.
+const PUBLICATION_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
 /// Buckets for how long calls last.
 const TALK_BUCKETS: [f64; 9] = [1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1_800.0, 3_600.0, 14_400.0];
 
@@ -69,6 +71,12 @@ pub struct Metrics {
     pub reservations: IntCounterVec,
     /// What nodes answered to the states of agents.
     pub publications: IntCounterVec,
+    /// From a change of an agent's state to the 2xx of a node that was told.
+    pub publication: Histogram,
+    /// Looks at nodes' channels, by result.
+    pub reconcile_checks: IntCounterVec,
+    /// Calls that edge and node disagreed about, by what was done.
+    pub reconciled: IntCounterVec,
     ringing_after: Histogram,
     answered_after: Histogram,
     talked: Histogram,
@@ -140,6 +148,9 @@ struct Families {
     admin: IntGaugeVec,
     takes_calls: IntGaugeVec,
     probe_age: IntGaugeVec,
+    calls_missing: IntGaugeVec,
+    calls_surplus: IntGaugeVec,
+    complaints: IntGaugeVec,
 }
 
 /// One node's handles.
@@ -175,8 +186,16 @@ pub struct NodeMetrics {
     pub takes_calls: IntGauge,
     /// Seconds since a probe was answered; -1 for never.
     pub probe_age: IntGauge,
+    /// Calls of the edge that it did not have when it was asked last.
+    pub calls_missing: IntGauge,
+    /// Its calls that the edge did not have.
+    pub calls_surplus: IntGauge,
+    /// 1 while its channels cannot be read, and while it is not told of agents.
+    pub complaints: [IntGauge; COMPLAINTS.len()],
 }
 
+/// What may not work with a node, beside calls.
+pub const COMPLAINTS: [&str; 2] = ["channels", "states"];
 const ANSWER_CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "6xx"];
 
 impl Metrics {
@@ -219,6 +238,17 @@ impl Metrics {
                 &["answer"],
             ),
             agent_calls: made.counter("agent_calls_total", "Times that a call was offered to an agent's phone."),
+            publication: made.histogram(
+                "agent_publication_seconds",
+                "From a change of an agent's state to the 2xx of a node that was told.",
+                &PUBLICATION_BUCKETS,
+            ),
+            reconcile_checks: made.counters("reconcile_checks_total", "Looks at nodes' channels.", &["result"]),
+            reconciled: made.counters(
+                "reconciled_calls_total",
+                "Calls that edge and node disagreed about, by what was done.",
+                &["action"],
+            ),
             ringing_after: made.histogram(
                 "post_dial_delay_seconds",
                 "From the INVITE to the first ringing or progress.",
@@ -270,6 +300,12 @@ impl Metrics {
         }
         for cause in Ended::ALL {
             self.bindings_ended.with_label_values(&[cause.as_str()]);
+        }
+        for result in ["ok", "failed"] {
+            self.reconcile_checks.with_label_values(&[result]);
+        }
+        for action in ["ended", "adopted", "hung_up"] {
+            self.reconciled.with_label_values(&[action]);
         }
         for outcome in ["forwarded", "ended"] {
             self.late.with_label_values(&[outcome]);
@@ -492,6 +528,9 @@ impl Families {
             admin: made.gauges("node_admin", "What the operator wants: 0 enabled, 1 draining, 2 disabled.", node),
             takes_calls: made.gauges("node_takes_calls", "1 when the node may take a new call.", node),
             probe_age: made.gauges("node_probe_age_seconds", "Since a probe was answered; -1 for never.", node),
+            calls_missing: made.gauges("node_calls_missing", "Calls of the edge that the node does not have.", node),
+            calls_surplus: made.gauges("node_calls_surplus", "Calls of the node that the edge does not have.", node),
+            complaints: made.gauges("node_complaint", "1 while something does not work.", &["node", "about"]),
         }
     }
 
@@ -518,6 +557,9 @@ impl Families {
             admin: gauge(&self.admin),
             takes_calls: gauge(&self.takes_calls),
             probe_age: gauge(&self.probe_age),
+            calls_missing: gauge(&self.calls_missing),
+            calls_surplus: gauge(&self.calls_surplus),
+            complaints: COMPLAINTS.map(|about| self.complaints.with_label_values(&[name, about])),
         }
     }
 
@@ -535,6 +577,9 @@ impl Families {
         for result in ["answered", "failed"] {
             let _ = self.probes.remove_label_values(&[name, result]);
         }
+        for about in COMPLAINTS {
+            let _ = self.complaints.remove_label_values(&[name, about]);
+        }
         let _ = self.probe_seconds.remove_label_values(&[name]);
         let gauges = [
             &self.leases,
@@ -546,6 +591,8 @@ impl Families {
             &self.admin,
             &self.takes_calls,
             &self.probe_age,
+            &self.calls_missing,
+            &self.calls_surplus,
         ];
         for family in gauges {
             let _ = family.remove_label_values(&[name]);

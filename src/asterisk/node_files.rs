@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::Config;
-use crate::config::checked::NodeConfig;
+use crate::config::checked::{AriConfig, NodeConfig, Surplus};
 use crate::dispatch::node::NodeUri;
 use crate::registrar::Aor;
 
@@ -86,8 +86,18 @@ const AGI: [(&str, &str); 2] = [
 /// Reasons for not being ready that have a feature code, a digit each.
 const REASON_CODES_MAX: usize = 9;
 
+/// The same, when the edge compares its calls with the node's channels.
+const ARI: [(&str, &str); 3] = [
+    ("modules.conf", include_str!("templates/ari-modules.conf")),
+    ("http.conf", include_str!("templates/http.conf")),
+    ("ari.conf", include_str!("templates/ari.conf")),
+];
+
 /// Members of the queue that is written as an example.
 const MEMBERS_MAX: usize = 1_000;
+
+/// Where a URL without a port leads.
+const HTTP_PORT: u16 = 80;
 
 /// Audio ports of a node.
 const RTP_PORTS: (u16, u16) = (10_000, 20_000);
@@ -108,9 +118,11 @@ pub fn node_files(
     let fill = |(name, template): (&'static str, &str)| NodeFile { name, text: filled(template, &values) };
     let mut files: Vec<NodeFile> = TEMPLATES.into_iter().map(fill).collect();
     let registrar = config.registrar.as_ref();
+    let has_ari = config.ari.as_ref().is_some_and(|ari| ari.url_of(found).is_some());
     let publish = PUBLISH.into_iter().filter(|_| registrar.is_some_and(|registrar| registrar.agents.publish));
     let agi = AGI.into_iter().filter(|_| registrar.is_some_and(|registrar| registrar.agi.is_some()));
-    for part in publish.chain(agi).map(fill) {
+    let ari = ARI.into_iter().filter(|_| has_ari);
+    for part in publish.chain(agi).chain(ari).map(fill) {
         match files.iter_mut().find(|file| file.name == part.name) {
             Some(file) => file.text += &part.text,
             None => files.push(part),
@@ -128,7 +140,8 @@ fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> 
         all.iter().map(|ip| format!("{word}={ip}")).collect::<Vec<_>>().join("\n")
     };
     let max_calls = node.max_calls.map_or_else(String::new, |max| format!("maxcalls = {max}"));
-    vec![
+    let mut values = ari_values(config.ari.as_ref(), node, ip);
+    values.extend([
         ("node", node.name.clone()),
         ("node_ip", bracketed(ip)),
         ("node_port", node.uri.port.unwrap_or(NodeUri::DEFAULT_PORT).to_string()),
@@ -153,6 +166,21 @@ fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> 
         ("of_skill", if skill(config).is_empty() { String::new() } else { format!(" for {}", skill(config)) }),
         // Last, since it stands inside the reasons' codes.
         ("agi", agi_address(config, &edge_host)),
+    ]);
+    values
+}
+
+fn ari_values(ari: Option<&AriConfig>, node: &NodeConfig, ip: IpAddr) -> Vec<(&'static str, String)> {
+    let Some(ari) = ari else { return Vec::new() };
+    let url = ari.url_of(node).unwrap_or_default();
+    let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let port = crate::sip::uri::parse_hostport(host.as_bytes()).and_then(|(_, port)| port).unwrap_or(HTTP_PORT);
+    vec![
+        ("ari_bind", ip.to_string()),
+        ("ari_port", port.to_string()),
+        ("ari_user", ari.user.clone()),
+        ("ari_password", ari.password.reveal().to_owned()),
+        ("ari_read_only", if ari.surplus == Surplus::Report { "yes" } else { "no" }.to_owned()),
     ]
 }
 
@@ -256,6 +284,25 @@ mod tests {
         }
         assert_eq!(pjsip.matches("permit=192.0.2.1").count(), 1, "one line for an address, however many listeners");
         assert!(files.iter().any(|file| file.text.contains("maxcalls = 7")));
+    }
+
+    #[test]
+    fn a_node_whose_channels_are_read_gets_ari_and_one_whose_are_not_gets_none() {
+        let text = "listen: [\"udp://192.0.2.1:5060\"]\nari: { password: hush, surplus: report }\npools:\n  inbound:\n    nodes:\n      \
+                    - { name: ast-1, uri: \"sip:192.0.2.11\" }\n      - { name: ast-2, uri: \"sip:192.0.2.12\", ari: off }\n      \
+                    - { name: ast-3, uri: \"sip:192.0.2.13\", ari: \"http://ast-3.example.com:8099/ari\" }\n";
+        let config = check(text, &SystemEnvironment).unwrap().config;
+        let of = |node| node_files(&config, node, None, &Folders::default()).unwrap();
+        let text = |node, name: &str| of(node).into_iter().find(|file| file.name == name).map(|file| file.text);
+        let http = text("ast-1", "http.conf").unwrap();
+        assert!(http.contains("bindaddr = 192.0.2.11\nbindport = 8088"), "{http}");
+        let ari = text("ast-1", "ari.conf").unwrap();
+        assert!(ari.contains("[edge]\ntype = user\nread_only = yes\npassword = hush"), "{ari}");
+        assert!(text("ast-1", "modules.conf").unwrap().contains("res_ari_channels.so"));
+        assert!(text("ast-3", "http.conf").unwrap().contains("bindaddr = 192.0.2.13\nbindport = 8099"));
+        assert_eq!(text("ast-2", "ari.conf"), None);
+        assert!(!text("ast-2", "modules.conf").unwrap().contains("res_ari"));
+        assert!(of("ast-1").iter().all(|file| !file.text.contains("{{")));
     }
 
     #[test]

@@ -212,6 +212,8 @@ pub enum EndCause {
     DialogGone,
     /// A request for it met a node that is down.
     NodeDown,
+    /// The node has no such call.
+    Reconciled,
 }
 
 impl EndCause {
@@ -228,11 +230,12 @@ impl EndCause {
             EndCause::SessionTimer => "session_timer",
             EndCause::DialogGone => "dialog_gone",
             EndCause::NodeDown => "node_down",
+            EndCause::Reconciled => "reconciled",
         }
     }
 
     /// Every cause.
-    pub const ALL: [EndCause; 10] = [
+    pub const ALL: [EndCause; 11] = [
         EndCause::Bye,
         EndCause::ByeUnanswered,
         EndCause::Failed,
@@ -243,6 +246,7 @@ impl EndCause {
         EndCause::SessionTimer,
         EndCause::DialogGone,
         EndCause::NodeDown,
+        EndCause::Reconciled,
     ];
 }
 

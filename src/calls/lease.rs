@@ -331,6 +331,12 @@ impl Lease {
         self.seat.is_some()
     }
 
+    /// True for a call that a node told of and no message has passed for: its caller's address and tag are not known, and the
+    /// way to a phone is a guess.
+    pub fn is_hearsay(&self) -> bool {
+        self.transaction == 0 && self.caller_tag == 0
+    }
+
     /// When the call was answered.
     pub fn answered(&self) -> Option<Moment> {
         match self.phase {

@@ -86,7 +86,7 @@ pub fn nodes(nodes: &[NodeView]) -> String {
             trip.map_or("-".to_owned(), |trip| format!("{trip:.1} ms")),
             if seen.is_finite() { format!("{seen:.1}s ago") } else { "never".to_owned() },
             node.addresses.first().map_or_else(|| "?".to_owned(), |a| a.address.clone()),
-            node.why.clone().unwrap_or_default(),
+            node.why.iter().chain(&node.complaints).map(String::as_str).collect::<Vec<_>>().join("; "),
         ]
     };
     let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();

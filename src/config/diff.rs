@@ -64,7 +64,7 @@ const AFTER_RESTART: [&str; 11] = [
 const USERS: &str = "registrar.users";
 
 /// Settings whose values are not shown.
-const HIDDEN: [&str; 2] = ["edge.secret", "api.token"];
+const HIDDEN: [&str; 3] = ["edge.secret", "api.token", "ari.password"];
 
 /// Every change from `old` to `new`, in the order of the file. None at all when both mean the same.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {

@@ -9,8 +9,8 @@ use crate::dispatch::health::HealthPolicy;
 use crate::registrar::{Terms, Users};
 
 use super::checked::{
-    Config, ContactConfig, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RegistrarConfig, RouteAction,
-    RouteConfig, Secret,
+    AriConfig, Config, ContactConfig, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RegistrarConfig,
+    RouteAction, RouteConfig, Secret,
 };
 use super::codes::{show_codes, show_rule};
 use super::keys::show_key;
@@ -31,6 +31,7 @@ pub fn settings(config: &Config) -> Vec<Fact> {
     facts.extend(calls(config));
     facts.extend(limits(config));
     facts.extend(registrar(config));
+    facts.extend(ari(config.ari.as_ref()));
     facts.extend(rest(config));
     facts
 }
@@ -135,6 +136,17 @@ fn registrar(config: &Config) -> Vec<Fact> {
     ]
 }
 
+fn ari(ari: Option<&AriConfig>) -> Vec<Fact> {
+    vec![
+        ("ari.user", or_none(ari.map(|ari| ari.user.clone()))),
+        ("ari.password", fingerprint(ari.map(|ari| &ari.password))),
+        ("ari.port", or_none(ari.map(|ari| ari.port))),
+        ("ari.interval", or_none(ari.map(|ari| show_time(ari.interval)))),
+        ("ari.grace", or_none(ari.map(|ari| show_time(ari.grace)))),
+        ("ari.surplus", or_none(ari.map(|ari| ari.surplus.as_str()))),
+    ]
+}
+
 /// How many there are, and a hash over all of them that tells no secret.
 fn users(users: &Users) -> String {
     let hash: String = users.fingerprint()[..8].iter().map(|octet| format!("{octet:02x}")).collect();
@@ -208,7 +220,7 @@ pub fn member(member: &MemberConfig) -> Vec<Fact> {
 
 /// The settings of a node.
 pub fn node(node: &NodeConfig) -> Vec<Fact> {
-    vec![("uri", node.uri.to_string()), ("max_calls", or_none(node.max_calls))]
+    vec![("uri", node.uri.to_string()), ("max_calls", or_none(node.max_calls)), ("ari", or_none(node.ari.as_ref()))]
 }
 
 /// The settings of a gateway.
@@ -256,7 +268,9 @@ pub fn generation(config: &Config) -> Generation {
         note(format!("gateways/{}", item.name), gateway(item));
     }
     for item in &config.nodes {
-        note(format!("nodes/{}", item.name), node(item));
+        // A key that came later counts once it is set, so that a file without it keeps its generation.
+        let is_set = |(key, value): &Fact| *key != "ari" || value != NONE;
+        note(format!("nodes/{}", item.name), node(item).into_iter().filter(is_set).collect());
     }
     for item in &config.pools {
         note(format!("pools/{}", item.name), pool(item));

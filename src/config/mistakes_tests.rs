@@ -320,6 +320,20 @@ fn a_reference_names_a_node_that_exists_once_and_leaves_its_limit_alone() {
 }
 
 #[test]
+fn comparing_calls_needs_a_password_and_who_asks() {
+    assert_one("ari: { user: edge }\n", (3, 6), "ari", "`password` is missing");
+    assert_one("ari: { password: \"${NONE}\" }\n", (3, 18), "ari.password", "the variable NONE is not set");
+    let grace = "ari: { password: hush, interval: 5s, grace: 6s }\n";
+    assert_one(grace, (3, 45), "ari.grace", "must not be longer than the interval, 5s");
+    let node = |ari: &str| format!("  inbound: {{ nodes: [{{ name: a, uri: \"sip:a\", ari: {ari} }}] }}\n");
+    let place = "pools.inbound.nodes[0].ari";
+    assert_in_pools(&node("\"http://a/ari\""), &[(3, 52, place, "there is no section `ari`, which says who asks")]);
+    assert_in_pools(&node("ftp"), &[(3, 52, place, "must be http://HOST:PORT/PATH, or off, not `ftp`")]);
+    let other = format!("{}  x: {{ nodes: [{{ name: a, ari: off }}] }}\n", node("off"));
+    assert_in_pools(&other, &[(4, 32, "pools.x.nodes[0].ari", "not for this pool alone")]);
+}
+
+#[test]
 fn a_node_that_is_wrong_is_not_complained_of_as_missing_too() {
     assert_in_pools(
         "  inbound: { nodes: [{ name: a, uri: x }, { name: \"b c\", uri: \"sip:b\" }], overflow: night }

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use crate::dispatch::node::{NodeUri, Weight};
 use crate::sip::Method;
 
-use super::addresses::{Advertised, ApiAddress, ContactUri, DnsServer, ListenUri, SourceNet};
-use super::checked::{LogFormat, LogLevel, StoreKind};
+use super::addresses::{Advertised, ApiAddress, AriWord, ContactUri, DnsServer, ListenUri, SourceNet};
+use super::checked::{LogFormat, LogLevel, StoreKind, Surplus};
 use super::codes::{Codes, RejectCode, RetryOn};
 use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey};
 use super::names::{HeaderField, Host, Name, PatternText, Realm, ReasonText, UserName};
@@ -57,6 +57,8 @@ pub struct RawConfig {
     pub agents: Option<RawAgents>,
     /// Who may register here. Absent: nobody, and REGISTER is answered 405.
     pub registrar: Option<RawRegistrar>,
+    /// Comparing calls with the channels that nodes have, by ARI. Absent: they are not compared.
+    pub ari: Option<RawAri>,
     /// How names are looked up.
     pub dns: Option<RawDns>,
     /// How the edge stops.
@@ -167,6 +169,8 @@ pub struct RawNode {
     pub max_calls: Option<Given<MaxCalls>>,
     /// Nodes of a higher number are used when those of a lower one take no more, 0 to 255. Default: 0.
     pub priority: Option<Given<Whole<0, 255>>>,
+    /// Where its ARI is: http://HOST:PORT/ari, or `off`. Default: the node's host, at the port of the section `ari`.
+    pub ari: Option<Given<AriWord>>,
 }
 
 /// A rule: who asks, for what, and what then.
@@ -433,6 +437,25 @@ pub struct RawContact {
     pub contact: Given<ContactUri>,
     /// Its preference against the user's other phones, 0 to 1. Default: 1.
     pub q: Option<Given<Preference>>,
+}
+
+/// Comparing calls with the channels that nodes have, by ARI.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Ari")]
+pub struct RawAri {
+    /// The user of the nodes' ari.conf. Default: edge.
+    pub user: Option<Given<Name>>,
+    /// Its password: text, ${NAME} or file:/path.
+    pub password: Given<SecretText>,
+    /// The port of the nodes' http.conf, 1 to 65535. Default: 8088.
+    pub port: Option<Given<Whole<1, 65_535>>>,
+    /// Pause between two comparisons, 5s to 1h. Default: 30s.
+    pub interval: Option<Given<Time<{ 5 * SECOND }, HOUR>>>,
+    /// How long edge and node may disagree about a call, 1s to 10m: messages are on their way. Default: 10s.
+    pub grace: Option<Given<Time<SECOND, { 10 * MINUTE }>>>,
+    /// What becomes of a node's call that the edge never heard of: adopt, hangup or report. Default: adopt.
+    pub surplus: Option<Surplus>,
 }
 
 /// How names are looked up.

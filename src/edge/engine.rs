@@ -27,6 +27,7 @@ use crate::transport::stream::Streams;
 use crate::transport::udp::UdpSocket;
 
 use super::clock::Clock;
+use super::complaints::Complaints;
 use super::events::Events;
 use super::registrations::Registrations;
 use super::saving;
@@ -57,6 +58,8 @@ pub struct Engine {
     pub registrations: Registrations,
     /// What happens, for whoever watches.
     pub events: Events,
+    /// What does not work with nodes, beside calls.
+    pub complaints: Complaints,
     shards: Box<[Mutex<Shard>]>,
     board: Mutex<Board>,
     sockets: ArcSwap<Vec<(ListenerId, Arc<UdpSocket>)>>,
@@ -146,6 +149,7 @@ impl Engine {
             resolver: ArcSwap::from_pointee(parts.resolver),
             registrations: Registrations::new(parts.sizes.bindings),
             events: Events::default(),
+            complaints: Complaints::default(),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             board: Mutex::new(parts.board),
             sockets: ArcSwap::default(),

@@ -35,6 +35,7 @@ use super::hands::FromStreams;
 use super::keeper::Keeper;
 use super::prober::{ProberHandle, prober};
 use super::publisher::Publisher;
+use super::reconciler::Reconciler;
 use super::registrations::{Registrar, Waiting};
 use super::ticker::Ticker;
 use super::view::Viewer;
@@ -122,7 +123,9 @@ impl Edge {
         writer_task.open().await.map_err(StartError::Listen)?;
         engine.note_all_agents();
         tasks.push(tokio::spawn(Keeper::new(Arc::clone(&engine)).run()));
-        tasks.push(tokio::spawn(Publisher::new(Arc::clone(&engine)).run()));
+        let (reconciler, first_look) = Reconciler::new(Arc::clone(&engine), writer.clone());
+        tasks.push(tokio::spawn(reconciler.run()));
+        tasks.push(tokio::spawn(Publisher::new(Arc::clone(&engine)).run(first_look)));
         tasks.push(tokio::spawn(writer_task.run()));
         tasks.extend(watch(&start.path, &writer));
         let ticker = Ticker::start(&engine).map_err(|error| StartError::Listen(error.to_string()))?;

@@ -18,6 +18,7 @@ use crate::proxy::World;
 use crate::store::SavedAdmin;
 use crate::store::contract::StoreCounts;
 
+use super::complaints::About;
 use super::engine::Engine;
 use super::farm_writer::{ConfigStatus, WriterHandle};
 use super::prober::{HealthBook, ProberHandle};
@@ -129,6 +130,9 @@ pub struct NodeView {
     pub uri: Option<String>,
     /// Its addresses.
     pub addresses: Vec<AddressView>,
+    /// What does not work with it, beside calls: its channels cannot be read, or it is not told of agents.
+    #[serde(default)]
+    pub complaints: Vec<String>,
     /// For a node that drains: seconds until its last call will probably have ended.
     pub drain_estimate_secs: Option<u64>,
 }
@@ -325,7 +329,8 @@ impl Viewer {
             let board = self.engine.with_board(|board| board.view(node.id))?;
             let is_gone = !status.config.nodes.iter().any(|n| *n.name == *node.name)
                 && !status.config.gateways.iter().any(|g| *g.name == *node.name);
-            let part = NodeParts { farm: &farm, node, board, book: &book, now, is_gone, admin: &admin };
+            let complaints = self.engine.complaints.of(node.id);
+            let part = NodeParts { farm: &farm, node, board, book: &book, now, is_gone, admin: &admin, complaints };
             Some(part.view(mean))
         };
         let callable = farm.nodes.iter().flatten().filter(|node| node.uri.is_some() || node.kind == Kind::Node);
@@ -391,6 +396,9 @@ impl Viewer {
             metrics.closed.set(i64::from(board.assessment.closed.is_some()));
             metrics.admin.set(board.admin as i64);
             metrics.takes_calls.set(i64::from(board.barred.is_none()));
+            for about in About::ALL {
+                metrics.complaints[about as usize].set(i64::from(self.engine.complaints.has(node.id, about)));
+            }
             metrics.probe_age.set(answered.map_or(-1, |at| now.since(at).as_secs() as i64));
         }
     }
@@ -517,6 +525,7 @@ struct NodeParts<'a> {
     now: Moment,
     is_gone: bool,
     admin: &'a BTreeMap<String, SavedAdmin>,
+    complaints: Vec<String>,
 }
 
 impl NodeParts<'_> {
@@ -538,6 +547,7 @@ impl NodeParts<'_> {
             pools: self.memberships(),
             uri: node.uri.as_ref().map(ToString::to_string),
             addresses: self.addresses(),
+            complaints: self.complaints.clone(),
             drain_estimate_secs: mean_call_secs
                 .filter(|_| state == "draining" || state == "leaving")
                 .map(|mean| drain_estimate(mean, board.leases)),

@@ -19,12 +19,12 @@ impl<W: World> Core<'_, W> {
         self.farm.registrar.as_ref().filter(|service| service.policy.affinity)?;
         // The keys are copied out: a shard is never entered while the book is held.
         let calls = self.world.registry()?.calls_of(agent);
-        let places = calls.into_iter().filter(|other| *other != key).filter_map(|other| self.place_of(other));
+        let places = calls.into_iter().filter(|other| *other != key).filter_map(|other| self.node_of_call(other));
         places.max_by_key(|(answered, _)| *answered).map(|(_, node)| node)
     }
 
     /// When a call was answered, and its node.
-    fn place_of(&self, key: CallKey) -> Option<(Option<Moment>, NodeId)> {
+    fn node_of_call(&self, key: CallKey) -> Option<(Option<Moment>, NodeId)> {
         self.world.with_shard(key, |shard| {
             let lease = shard.lease(shard.find(key)?);
             self.node_of(lease).map(|node| (lease.answered(), node))

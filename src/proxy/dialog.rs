@@ -40,7 +40,10 @@ impl<W: World> Core<'_, W> {
         let (key, world) = (self.key(request), self.world);
         let is_dead = world.with_shard(key, |shard| {
             let slot = match shard.find(key) {
-                Some(slot) => Some(slot),
+                Some(slot) => {
+                    learn(shard, slot, token);
+                    Some(slot)
+                }
                 None => self.adopt(shard, key, request, token, node),
             };
             let dead = side == Side::Node && self.is_dead(shard, slot, node);
@@ -192,7 +195,7 @@ impl<W: World> Core<'_, W> {
         let known = world.with_shard(key, |shard| {
             let slot = shard.find(key)?;
             let lease = shard.lease(slot);
-            if !source.is_trusted() && flow != lease.caller {
+            if lease.is_hearsay() || (!source.is_trusted() && flow != lease.caller) {
                 return None;
             }
             let listener = lease.way.listener();
@@ -229,7 +232,7 @@ impl<W: World> Core<'_, W> {
             }
             let lease = shard.lease(slot);
             let allowed = inbound.source.is_trusted() || inbound.flow == lease.caller;
-            allowed.then_some((lease.way, lease.attempt))
+            (allowed && !lease.is_hearsay()).then_some((lease.way, lease.attempt))
         });
         match to {
             _ if is_own => self.drop(DropReason::OwnAck),
@@ -275,6 +278,17 @@ impl<W: World> Core<'_, W> {
             self.answer(request, flow, source, 200, "OK", b"");
         }
     }
+}
+
+/// What a message inside the dialog tells of a call that only its node had told of.
+fn learn(shard: &mut Shard, slot: Slot, token: Token) {
+    if !shard.lease(slot).is_hearsay() {
+        return;
+    }
+    let lease = shard.lease_mut(slot);
+    (lease.caller, lease.caller_tag, lease.way) = (token.caller, token.caller_tag, token.way_to_node());
+    shard.changed(slot);
+    shard.save(slot);
 }
 
 /// Back along the flow of the INVITE; a connection that is gone is opened again to the same address.

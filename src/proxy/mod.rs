@@ -21,6 +21,7 @@ pub mod failover;
 pub mod forward;
 pub mod hold;
 pub mod invite;
+pub mod reconcile;
 pub mod register;
 pub mod replaces;
 pub mod response;

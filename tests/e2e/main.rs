@@ -23,6 +23,7 @@ mod phone;
 mod phones;
 mod process;
 mod queues;
+mod reconcile;
 mod registrar;
 mod reload;
 mod restart;

@@ -25,6 +25,10 @@ const REALM: &str = "pbx.example.com";
 pub struct Message(String);
 
 impl Message {
+    pub fn read(bytes: &[u8]) -> Self {
+        Message(String::from_utf8_lossy(bytes).into_owned())
+    }
+
     pub fn first_line(&self) -> &str {
         self.0.lines().next().unwrap_or_default()
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cordboard::agents::Book;
 use cordboard::agents::book::Offer;
 use cordboard::agents::ends;
+use cordboard::asterisk::channels::{Channel, Direction};
 use cordboard::calls::lease::Way;
 use cordboard::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
 use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan};
@@ -398,6 +399,36 @@ impl Edge {
         *self.shared.shard.borrow_mut() = Shard::new(self.now, 1_000, 100);
         *self.shared.board.borrow_mut() = Board::new(7);
         self.plan(count, None);
+    }
+
+    /// A node tells of a call that it has up; true when that made a lease.
+    pub fn node_tells(&mut self, id: u32, call_id: &str, direction: Direction, number: &str) -> bool {
+        let channel = Channel {
+            id: "1.1".to_owned(),
+            call_id: call_id.to_owned(),
+            is_up: true,
+            is_of_edge: true,
+            direction,
+            number: number.to_owned(),
+            exten: "100".to_owned(),
+        };
+        let way = Way::Target { listener: UDP, target: udp(&node(id)) };
+        let (key, mut is_new) = (CallKey::of(&self.farm.keys, call_id.as_bytes()), false);
+        let sent = self.run(|core, shared| {
+            is_new = core.node_has(&mut shared.shard.borrow_mut(), key, NodeId(id), way, &channel);
+        });
+        assert_eq!(lines(&sent), [""; 0]);
+        is_new
+    }
+
+    /// A node was asked and does not have a call that has been up since this moment; true when that ended the lease.
+    pub fn node_has_not(&mut self, call_id: &str, answered: Moment) -> bool {
+        let (key, mut is_ended) = (CallKey::of(&self.farm.keys, call_id.as_bytes()), false);
+        let sent = self.run(|core, shared| {
+            is_ended = core.node_has_not(&mut shared.shard.borrow_mut(), key, answered);
+        });
+        assert_eq!(lines(&sent), [""; 0]);
+        is_ended
     }
 
     /// The first try of the only call could not be sent.

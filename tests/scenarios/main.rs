@@ -9,6 +9,7 @@ mod dialogs;
 mod failover;
 #[allow(dead_code)]
 mod harness;
+mod reconcile;
 mod refusals;
 mod registrar;
 mod restart;

@@ -4,6 +4,7 @@
 //! complained of there; what follows from its absence is not told again.
 
 mod agents;
+mod ari;
 mod gateways;
 mod listeners;
 mod overflow;
@@ -91,6 +92,7 @@ impl Check<'_> {
         self.reach(&listen, &gateways, &farm.nodes);
         let routes = self.routes(raw, &gateways, &farm);
         let registrar = self.registrar(raw, &listen);
+        self.ari_of_nodes(raw, &farm.nodes);
         let mut nodes: Vec<_> = farm.nodes.into_iter().map(|node| node.value).collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         let mut pools = farm.pools;
@@ -108,6 +110,7 @@ impl Check<'_> {
             security: self.security(raw.security.as_ref()),
             limits: self.limits(raw.limits.as_ref()),
             registrar,
+            ari: self.ari(raw.ari.as_ref()),
             dns: self.dns(raw.dns.as_ref()),
             stop_wait: policies::stop_wait(raw.stop.as_ref()),
             api: self.api(raw.api.as_ref()),
