@@ -15,7 +15,8 @@ const CALLS_MAX: usize = 32;
 /// All agents, and what changed about them.
 #[derive(Debug, Default)]
 pub struct Book {
-    agents: HashMap<Aor, Agent>,
+    /// Boxed: most of a map's places are empty, and a million agents are in one.
+    agents: HashMap<Aor, Box<Agent>>,
     /// Ends of wrap-ups, in order.
     wrapups: BTreeSet<(Moment, Aor)>,
     changes: Vec<Change>,
@@ -136,7 +137,7 @@ impl Book {
 
     /// One agent; none of whom nothing is known.
     pub fn find(&self, aor: &[u8]) -> Option<&Agent> {
-        self.agents.get(aor)
+        self.agents.get(aor).map(|agent| &**agent)
     }
 
     /// What he is doing.
@@ -146,7 +147,7 @@ impl Book {
 
     /// All agents of whom something is known.
     pub fn iter(&self) -> impl Iterator<Item = (&Aor, &Agent)> {
-        self.agents.iter()
+        self.agents.iter().map(|(aor, agent)| (aor, &**agent))
     }
 
     /// Takes away what changed, in order.

@@ -107,7 +107,7 @@ impl Keeper {
         self.phones.values_mut().for_each(|phone| phone.is_seen = false);
         engine.registrations.each(|aor, bindings| {
             for binding in bindings.iter().filter(|binding| binding.expires > now && is_behind_nat(binding)) {
-                let key = (aor.clone(), binding.contact.clone());
+                let key = (aor.clone(), binding.contact().into());
                 let room = self.phones.len() < PHONES_MAX;
                 match self.phones.get_mut(&key) {
                     Some(phone) => (phone.is_seen, phone.flow) = (true, binding.flow),
@@ -164,7 +164,7 @@ impl Keeper {
 
 /// True when the phone says another address of itself than the one it was heard from.
 fn is_behind_nat(binding: &Binding) -> bool {
-    let said = uri::parse(&binding.contact);
+    let said = uri::parse(binding.contact());
     let port = said.and_then(|said| said.port).unwrap_or(5060);
     let ip = said.and_then(|said| uri::ip(said.host));
     ip != Some(binding.flow.remote.ip()) || port != binding.flow.remote.port()

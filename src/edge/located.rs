@@ -109,11 +109,11 @@ impl Viewer {
 
 fn contact_view(binding: &Binding, now: Moment) -> ContactView {
     ContactView {
-        uri: shown(&binding.contact),
+        uri: shown(binding.contact()),
         reached_at: binding.flow.target().to_string(),
         q: f64::from(binding.preference) / 1_000.0,
         expires_secs: binding.expires.since(now).as_secs(),
         registered_secs_ago: now.since(binding.updated).as_secs(),
-        instance: binding.instance.as_deref().map(shown),
+        instance: binding.instance().map(shown),
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::dispatch::Farm;
 use crate::moment::Moment;
 use crate::proxy::contract::Registry;
 use crate::registrar::auth::Use;
+use crate::registrar::binding::Texts;
 use crate::registrar::replays::Replays;
 use crate::registrar::{Aor, Binding, Table};
 use crate::store::contract::{SavedBinding, SavedFlow};
@@ -50,6 +51,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// All bindings, and what waits to be stored.
 pub struct Registrations {
     tables: Box<[Mutex<Table>]>,
+    count: AtomicUsize,
+    bindings_max: usize,
     hasher: RandomState,
     replays: Mutex<Replays>,
     waiting: Mutex<Vec<Waiting>>,
@@ -97,9 +100,10 @@ pub struct Answer {
 impl Registrations {
     /// An empty table for so many bindings.
     pub fn new(bindings_max: usize) -> Self {
-        let table = || Mutex::new(Table::new(bindings_max.div_ceil(TABLES)));
         Registrations {
-            tables: std::iter::repeat_with(table).take(TABLES).collect(),
+            tables: std::iter::repeat_with(Mutex::default).take(TABLES).collect(),
+            count: AtomicUsize::new(0),
+            bindings_max,
             hasher: RandomState::new(),
             replays: Mutex::default(),
             waiting: Mutex::default(),
@@ -113,7 +117,7 @@ impl Registrations {
 
     /// Bindings in all.
     pub fn count(&self) -> usize {
-        self.tables.iter().map(|table| table.lock().len()).sum()
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Looks at every address of record, one part of the table after the other.
@@ -135,7 +139,7 @@ impl Registrations {
             saved.into_iter().map(|one| restored(one, clocks)).filter(|binding| binding.expires > now).collect();
         let is_alive = !bindings.is_empty();
         self.set_registered(aor, is_alive, now);
-        self.table(aor).lock().put(aor, bindings);
+        self.act(aor, |table| table.put(aor, bindings));
         is_alive
     }
 
@@ -186,11 +190,10 @@ impl Registrations {
 
     /// Ends one binding; false when it is gone already.
     pub fn end_binding(&self, aor: &Aor, contact: &[u8], now: Moment) -> bool {
-        let (ended, is_registered) = {
-            let mut table = self.table(aor).lock();
-            let ended = table.retain(aor, |binding| *binding.contact != *contact) > 0;
+        let (ended, is_registered) = self.act(aor, |table| {
+            let ended = table.retain(aor, |binding| binding.contact() != contact) > 0;
             (ended, !table.find(aor.as_bytes()).is_empty())
-        };
+        });
         self.set_registered(aor, is_registered, now);
         ended
     }
@@ -210,11 +213,26 @@ impl Registrations {
         &self.tables[self.hasher.hash_one(aor) as usize % TABLES]
     }
 
+    /// Acts on the part of the table that an address of record belongs to.
+    fn act<R>(&self, aor: &Aor, act: impl FnOnce(&mut Table) -> R) -> R {
+        self.counted(&mut self.table(aor).lock(), act)
+    }
+
+    /// Acts on a part of the table, with what room all of them have left.
+    fn counted<R>(&self, table: &mut Table, act: impl FnOnce(&mut Table) -> R) -> R {
+        let before = table.len();
+        table.set_room(self.bindings_max.saturating_sub(self.count()));
+        let result = act(table);
+        // Wraps around where the table shrank, and so takes away.
+        self.count.fetch_add(table.len().wrapping_sub(before), Ordering::Relaxed);
+        result
+    }
+
     /// Takes out what has run out.
     fn expire(&self, now: Moment, mut ended: impl FnMut(&Aor)) {
         for table in &self.tables {
             let mut over = Vec::new();
-            table.lock().expire(now, ENDS_MAX, |aor, _| over.push(aor.clone()));
+            self.counted(&mut table.lock(), |table| table.expire(now, ENDS_MAX, |aor, _| over.push(aor.clone())));
             for aor in over {
                 let is_registered = !table.lock().find(aor.as_bytes()).is_empty();
                 self.set_registered(&aor, is_registered, now);
@@ -235,7 +253,7 @@ impl Registrations {
 
 impl Registry for Registrations {
     fn with_table(&self, aor: &Aor, act: &mut dyn FnMut(&mut Table)) {
-        act(&mut self.table(aor).lock());
+        self.act(aor, |table| act(table));
     }
 
     fn is_first_use(&self, proof: Use) -> bool {
@@ -336,7 +354,7 @@ fn written(bindings: &[Binding], clocks: Reading) -> Vec<u8> {
 
 fn saved<'a>(binding: &'a Binding, clocks: Reading) -> SavedBinding<'a> {
     SavedBinding {
-        contact: &binding.contact,
+        contact: binding.contact(),
         flow: SavedFlow {
             listener: binding.flow.listener.0,
             is_tcp: binding.flow.protocol == Protocol::Tcp,
@@ -347,24 +365,22 @@ fn saved<'a>(binding: &'a Binding, clocks: Reading) -> SavedBinding<'a> {
         updated: clocks.unix_millis(binding.updated),
         call_id: binding.call_id,
         cseq: binding.cseq,
-        instance: binding.instance.as_deref(),
+        instance: binding.instance(),
         reg_id: binding.reg_id,
-        path: &binding.path,
+        path: binding.path(),
     }
 }
 
 fn restored(saved: SavedBinding<'_>, clocks: Reading) -> Binding {
     let protocol = if saved.flow.is_tcp { Protocol::Tcp } else { Protocol::Udp };
     Binding {
-        contact: saved.contact.into(),
+        texts: Texts::new(saved.contact, saved.instance, saved.path),
         flow: Flow { listener: ListenerId(saved.flow.listener), protocol, remote: saved.flow.remote, connection: None },
         preference: saved.preference,
         expires: clocks.moment_of(saved.expires),
         updated: clocks.moment_of(saved.updated),
         call_id: saved.call_id,
         cseq: saved.cseq,
-        instance: saved.instance.map(Box::from),
         reg_id: saved.reg_id,
-        path: saved.path.into(),
     }
 }

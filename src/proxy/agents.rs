@@ -187,10 +187,10 @@ fn has_header(request: Request<'_>, name: &[u8]) -> bool {
 }
 
 fn contact(binding: &Binding) -> Contact {
-    Contact { way: Way::Flow(binding.flow), uri: binding.contact.clone(), routes: binding.path.clone() }
+    Contact { way: Way::Flow(binding.flow), uri: binding.contact().into(), routes: binding.path().into() }
 }
 
 /// True when a GRUU's `gr` names the phone.
 fn is_instance(binding: &Binding, gr: &[u8]) -> bool {
-    matches!(binding.instance.as_deref(), Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
+    matches!(binding.instance(), Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
 }

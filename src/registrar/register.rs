@@ -15,7 +15,7 @@ use crate::sip::values::option_tags;
 use crate::sip::{HeaderName, Request, address, uri};
 use crate::transport::flow::Flow;
 
-use super::binding::{Binding, CONTACT_LEN_MAX, preference};
+use super::binding::{Binding, CONTACT_LEN_MAX, Texts, preference};
 use super::digest::seconds;
 
 /// Contacts in one REGISTER.
@@ -234,16 +234,14 @@ struct Contact<'a> {
 impl Contact<'_> {
     fn binding(&self, arrival: Arrival, series: Series, span: Duration, path: &[u8]) -> Binding {
         Binding {
-            contact: self.uri.into(),
+            texts: Texts::new(self.uri, self.instance, path),
             flow: arrival.flow,
             preference: self.preference,
             expires: arrival.now + span,
             updated: arrival.now,
             call_id: series.call_id,
             cseq: series.cseq,
-            instance: self.instance.map(Box::from),
             reg_id: self.reg_id,
-            path: path.into(),
         }
     }
 }
@@ -362,14 +360,14 @@ pub fn write_answer(
     let user = request.to_uri().and_then(|uri| uri.user).unwrap_or_default();
     for binding in bindings {
         out.extend_from_slice(b"Contact: <");
-        out.extend_from_slice(&binding.contact);
+        out.extend_from_slice(binding.contact());
         out.extend_from_slice(b">;expires=");
         // Rounded up, or a phone would refresh later than it is held.
         number(out, binding.expires.since(now).as_millis().div_ceil(1_000));
         if binding.preference != 1_000 {
             out.extend_from_slice(format!(";q=0.{:03}", binding.preference).as_bytes());
         }
-        if let Some(instance) = &binding.instance {
+        if let Some(instance) = binding.instance() {
             out.extend_from_slice(b";+sip.instance=\"");
             out.extend_from_slice(instance);
             out.push(b'"');
@@ -377,7 +375,7 @@ pub fn write_answer(
                 out.extend_from_slice(b";reg-id=");
                 number(out, binding.reg_id);
             }
-            if let (Some(domain), [b'<', urn @ .., b'>']) = (gruu, &instance[..]) {
+            if let (Some(domain), [b'<', urn @ .., b'>']) = (gruu, instance) {
                 let parts: [&[u8]; 6] = [b";pub-gruu=\"sip:", user, b"@", domain, b";gr=", urn];
                 parts.iter().for_each(|part| out.extend_from_slice(part));
                 out.push(b'"');
@@ -385,10 +383,10 @@ pub fn write_answer(
         }
         out.extend_from_slice(b"\r\n");
     }
-    let own = bindings.iter().find(|binding| binding.updated == now && !binding.path.is_empty());
+    let own = bindings.iter().find(|binding| binding.updated == now && !binding.path().is_empty());
     if let Some(own) = own {
         out.extend_from_slice(b"Path: ");
-        out.extend_from_slice(&own.path);
+        out.extend_from_slice(own.path());
         out.extend_from_slice(b"\r\n");
     }
     if wants(b"outbound") && bindings.iter().any(|binding| binding.updated == now && binding.reg_id != 0) {
