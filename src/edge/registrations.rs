@@ -24,12 +24,13 @@ use crate::registrar::auth::Use;
 use crate::registrar::binding::Texts;
 use crate::registrar::replays::Replays;
 use crate::registrar::{Aor, Binding, Table};
-use crate::store::contract::{SavedBinding, SavedFlow};
+use crate::store::contract::{BindingBatch, SavedBinding, SavedFlow};
 use crate::transport::flow::{Flow, ListenerId, Protocol};
+use crate::transport::udp::SendBatch;
 
 use super::clock::{Reading, wall_millis};
 use super::engine::Engine;
-use super::hands::send_to;
+use super::hands::{batch_of, send_batches, send_to};
 
 /// Parts of the table.
 const TABLES: usize = 64;
@@ -47,6 +48,11 @@ const TOLD_MAX: usize = 16_384;
 const KEPT_MAX: usize = 262_144;
 /// How long the thread waits when there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Least time between the beginnings of two commits. A lone REGISTER waits for nothing; of those that come one after the other several
+/// share one write, and nobody notices that his phone is registered some milliseconds later.
+const GATHER: Duration = Duration::from_millis(5);
+/// How often is looked for bindings that ran out.
+const LOOK_FOR_ENDS: Duration = Duration::from_millis(100);
 
 /// All bindings, and what waits to be stored.
 pub struct Registrations {
@@ -209,6 +215,17 @@ impl Registrations {
         self.wake.notify_one();
     }
 
+    /// Adds what is held of an address of record to what is to be stored.
+    fn write(&self, aor: &Aor, clocks: Reading, batch: &mut BindingBatch) {
+        let table = self.table(aor).lock();
+        let bindings = table.find(aor.as_bytes());
+        batch.push(aor.as_bytes(), |out| {
+            if !bindings.is_empty() {
+                SavedBinding::write(out, bindings.iter().map(|binding| saved(binding, clocks)));
+            }
+        });
+    }
+
     fn table(&self, aor: &Aor) -> &Mutex<Table> {
         &self.tables[self.hasher.hash_one(aor) as usize % TABLES]
     }
@@ -241,11 +258,16 @@ impl Registrations {
         }
     }
 
-    fn take_waiting(&self) -> Vec<Waiting> {
+    /// Waits until something is to be stored.
+    fn wait(&self) {
         let mut waiting = self.waiting.lock();
         if waiting.is_empty() {
             self.wake.wait_for(&mut waiting, PAUSE);
         }
+    }
+
+    fn take_waiting(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting.lock();
         let most = waiting.len().min(COMMIT_MAX);
         waiting.drain(..most).collect()
     }
@@ -294,11 +316,18 @@ impl Registrar {
         let stop = Arc::new(AtomicBool::new(false));
         let (own, stopped) = (Arc::clone(engine), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("registrar".to_owned()).spawn(move || {
+            let mut writer = Writer::new(&own);
+            let mut looked = Moment::ZERO;
             while !stopped.load(Ordering::Relaxed) {
-                store(&own, own.registrations.take_waiting());
-                expire(&own);
+                writer.gather();
+                writer.store(own.registrations.take_waiting());
+                let now = own.clock.now();
+                if now.since(looked) >= LOOK_FOR_ENDS {
+                    looked = now;
+                    expire(&own);
+                }
             }
-            store(&own, own.registrations.take_waiting());
+            writer.store(own.registrations.take_waiting());
         })?;
         Ok(Registrar { engine: Arc::clone(engine), stop, thread: Some(thread) })
     }
@@ -315,27 +344,65 @@ impl Drop for Registrar {
     }
 }
 
-/// One commit, and the answers that waited for it.
-fn store(engine: &Arc<Engine>, lot: Vec<Waiting>) {
-    if lot.is_empty() {
-        return;
+/// What the thread keeps from commit to commit.
+struct Writer<'a> {
+    engine: &'a Arc<Engine>,
+    batch: BindingBatch,
+    began: Moment,
+    text: Vec<u8>,
+    sends: Vec<(ListenerId, SendBatch)>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(engine: &'a Arc<Engine>) -> Self {
+        let batch = BindingBatch::default();
+        Writer { engine, batch, began: Moment::ZERO, text: Vec::new(), sends: Vec::new() }
     }
-    let mut seen = HashSet::new();
-    let mut batch = Vec::with_capacity(lot.len());
-    for waiting in lot.iter().filter(|waiting| seen.insert(&waiting.aor)) {
-        // What is held now is at least as new as what is waited for.
-        let bindings = engine.registrations.of(&waiting.aor);
-        let octets = (!bindings.is_empty()).then(|| written(&bindings, engine.clock.reading()));
-        batch.push((waiting.aor.as_bytes().to_vec(), octets));
+
+    /// Waits for something to store, and for more of it when there was some a moment ago.
+    fn gather(&mut self) {
+        self.engine.registrations.wait();
+        let since = self.engine.clock.now().since(self.began);
+        if since < GATHER {
+            std::thread::sleep(GATHER - since);
+        }
     }
-    let stored = engine.store.bindings(&batch);
-    if let Err(error) = &stored {
-        tracing::error!("registrations cannot be stored, phones are answered 500: {error}");
+
+    /// One commit, and the answers that waited for it.
+    fn store(&mut self, lot: Vec<Waiting>) {
+        if lot.is_empty() {
+            return;
+        }
+        let (engine, clocks) = (self.engine, self.engine.clock.reading());
+        self.began = clocks.now;
+        self.batch.clear();
+        let mut seen = HashSet::with_capacity(lot.len());
+        for waiting in lot.iter().filter(|waiting| seen.insert(&waiting.aor)) {
+            // What is held now is at least as new as what is waited for.
+            engine.registrations.write(&waiting.aor, clocks, &mut self.batch);
+        }
+        let stored = engine.store.bindings(&self.batch);
+        if let Err(error) = &stored {
+            tracing::error!("registrations cannot be stored, phones are answered 500: {error}");
+        }
+        engine.metrics.registration_commits.inc();
+        self.answer(lot.into_iter().filter_map(|waiting| waiting.answer), stored.is_ok());
     }
-    engine.metrics.registration_commits.inc();
-    for answer in lot.into_iter().filter_map(|waiting| waiting.answer) {
-        let bytes = if stored.is_ok() { answer.granted } else { answer.failed };
-        send_to(engine, answer.to, bytes);
+
+    /// Answers by datagram go together.
+    fn answer(&mut self, answers: impl Iterator<Item = Answer>, is_stored: bool) {
+        self.text.clear();
+        for answer in answers {
+            let bytes = if is_stored { answer.granted } else { answer.failed };
+            if answer.to.protocol() == Protocol::Tcp {
+                send_to(self.engine, answer.to, bytes);
+                continue;
+            }
+            let from = self.text.len();
+            self.text.extend_from_slice(&bytes);
+            batch_of(&mut self.sends, answer.to.listener()).push(answer.to.target().address, from..self.text.len());
+        }
+        send_batches(self.engine, &mut self.sends, &self.text, |_, _| ());
     }
 }
 
@@ -345,11 +412,6 @@ fn expire(engine: &Engine) {
         engine.metrics.bindings_ended.with_label_values(&["expired"]).inc();
         engine.registrations.save(Waiting { aor: aor.clone(), answer: None });
     });
-}
-
-fn written(bindings: &[Binding], clocks: Reading) -> Vec<u8> {
-    let saved: Vec<SavedBinding<'_>> = bindings.iter().map(|binding| saved(binding, clocks)).collect();
-    SavedBinding::write(&saved)
 }
 
 fn saved<'a>(binding: &'a Binding, clocks: Reading) -> SavedBinding<'a> {

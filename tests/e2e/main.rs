@@ -7,6 +7,7 @@
 
 mod agents;
 mod asterisk;
+mod avalanche;
 mod bad_input;
 mod calls;
 mod edge;
