@@ -20,6 +20,8 @@ use super::digest::seconds;
 
 /// Contacts in one REGISTER.
 const CONTACTS_MAX: usize = 16;
+/// How long a phone repeats a REGISTER.
+const REPEATS_FOR: Duration = Duration::from_secs(32);
 /// Octets of all Path values.
 const PATH_LEN_MAX: usize = 512;
 
@@ -154,6 +156,18 @@ pub fn plan(
     // The most wanted first, then the newest: the order in which they are called (section 16.6).
     plan.bindings.sort_by(|a, b| b.preference.cmp(&a.preference).then(b.updated.cmp(&a.updated)));
     Ok(plan)
+}
+
+/// When a REGISTER was obeyed that this one repeats, because its answer is on its way or was lost: the same series and number, by the
+/// same flow, as long as a phone repeats itself (timer F, section 17.1.2.2).
+pub fn repeated(request: Request<'_>, arrival: Arrival, keys: &Keys, held: &[Binding]) -> Option<Moment> {
+    let series = Series::of(request, keys);
+    let is_same = |binding: &&Binding| {
+        binding.flow == arrival.flow
+            && (binding.call_id, binding.cseq) == (series.call_id, series.cseq)
+            && arrival.now.since(binding.updated) <= REPEATS_FOR
+    };
+    held.iter().find(is_same).map(|binding| binding.updated)
 }
 
 impl Plan {
