@@ -156,13 +156,13 @@ impl Load {
         let Some(number) = number.filter(|number| *number < self.phones.len()) else { return };
         let phone = self.phones[number];
         let (Some(began), true) = (phone.began, Some(phone.cseq) == cseq) else { return };
-        match text.get(8..12) {
-            Some(" 401") => {
+        match text.get(8..11) {
+            Some("401") => {
                 let nonce = text.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
                 let proof = proof(number, &phone.secret, nonce);
                 self.register(number, &proof);
             }
-            Some(" 200") => {
+            Some("200") => {
                 self.phones[number].began = None;
                 self.under_way -= 1;
                 self.done += 1;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 #[path = "scenarios/crowd.rs"]
+#[allow(dead_code)]
 mod crowd;
 #[path = "scenarios/harness.rs"]
 #[allow(dead_code)]

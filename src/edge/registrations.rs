@@ -51,6 +51,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Least time between the beginnings of two commits. A lone REGISTER waits for nothing; of those that come one after the other several
 /// share one write, and nobody notices that his phone is registered some milliseconds later.
 const GATHER: Duration = Duration::from_millis(5);
+/// So many are worth a commit of their own: then nobody waits for more.
+const ENOUGH: usize = 32;
 /// How often is looked for bindings that ran out.
 const LOOK_FOR_ENDS: Duration = Duration::from_millis(100);
 
@@ -211,8 +213,12 @@ impl Registrations {
 
     /// Hands in an address of record whose bindings changed.
     pub fn save(&self, waiting: Waiting) {
-        self.waiting.lock().push(waiting);
-        self.wake.notify_one();
+        let mut list = self.waiting.lock();
+        list.push(waiting);
+        // Waking the thread for each would cost more than storing it.
+        if list.len() == 1 || list.len() == ENOUGH {
+            self.wake.notify_one();
+        }
     }
 
     /// Adds what is held of an address of record to what is to be stored.
@@ -264,6 +270,12 @@ impl Registrations {
         if waiting.is_empty() {
             self.wake.wait_for(&mut waiting, PAUSE);
         }
+    }
+
+    /// Waits for more, until there is enough.
+    fn wait_for_more(&self, within: Duration) {
+        let mut waiting = self.waiting.lock();
+        self.wake.wait_while_for(&mut waiting, |waiting| waiting.len() < ENOUGH, within);
     }
 
     fn take_waiting(&self) -> Vec<Waiting> {
@@ -364,7 +376,7 @@ impl<'a> Writer<'a> {
         self.engine.registrations.wait();
         let since = self.engine.clock.now().since(self.began);
         if since < GATHER {
-            std::thread::sleep(GATHER - since);
+            self.engine.registrations.wait_for_more(GATHER - since);
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use redb::{
-    Database, DatabaseError, Key, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, Table,
+    Builder, Database, DatabaseError, Key, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, Table,
     TableDefinition, Value,
 };
 
@@ -36,6 +36,9 @@ pub const LOGS: [&str; 2] = ["registrations-1.log", "registrations-2.log"];
 const LOG_LEN_CARRIED: u64 = 32 << 20;
 /// Octets of the longest log. Beyond it who writes waits for the database.
 const LOG_LEN_MAX: u64 = 256 << 20;
+
+/// Octets of the database that are kept in memory: all of it is read once, and then it is only written.
+const CACHE_LEN: usize = 32 << 20;
 
 /// Pause between two commits of leases. What a machine that loses power may lose.
 const COMMIT_PAUSE: Duration = Duration::from_millis(250);
@@ -367,18 +370,19 @@ type Parts = (Database, [Log; 2], Saved);
 fn open_database(folder: &Path, moved_aside: &mut Vec<PathBuf>) -> Result<Option<Parts>, StoreError> {
     let path = folder.join(DATABASE);
     // A damaged file can make the database library panic instead of reporting it.
-    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| match Database::create(&path) {
-        Ok(database) => {
-            let Ok(mut saved) = read_all(&database) else { return Ok(None) };
-            let logs = open_logs(folder, &database, moved_aside)?;
-            Ok(read_bindings(&database, &mut saved).ok().map(|()| (database, logs, saved)))
-        }
-        Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse(path.display().to_string())),
-        Err(DatabaseError::Storage(redb::StorageError::Io(error))) if is_systems_fault(&error) => {
-            Err(unusable(&path, error))
-        }
-        Err(_) => Ok(None),
-    }));
+    let opened =
+        std::panic::catch_unwind(AssertUnwindSafe(|| match Builder::new().set_cache_size(CACHE_LEN).create(&path) {
+            Ok(database) => {
+                let Ok(mut saved) = read_all(&database) else { return Ok(None) };
+                let logs = open_logs(folder, &database, moved_aside)?;
+                Ok(read_bindings(&database, &mut saved).ok().map(|()| (database, logs, saved)))
+            }
+            Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse(path.display().to_string())),
+            Err(DatabaseError::Storage(redb::StorageError::Io(error))) if is_systems_fault(&error) => {
+                Err(unusable(&path, error))
+            }
+            Err(_) => Ok(None),
+        }));
     opened.unwrap_or(Ok(None))
 }
 

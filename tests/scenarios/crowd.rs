@@ -1,13 +1,15 @@
 //! Very many phones at the registrar, as the edge keeps them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use cordboard::edge::registrations::Registrations;
 use cordboard::keys::Keys;
 use cordboard::moment::Moment;
 use cordboard::proxy::contract::Registry;
+use cordboard::registrar::binding::Texts;
 use cordboard::registrar::register::{Arrival, plan};
-use cordboard::registrar::{Aor, Terms};
+use cordboard::registrar::{Aor, Binding, Terms};
 use cordboard::sip::Index;
 use cordboard::sip::message::Message;
 use cordboard::sip::parse::{Framing, Outcome, parse};
@@ -60,6 +62,24 @@ impl Crowd {
         self.registrations.set_registered(&aor, true, self.now);
         // What changed is told to the nodes at once.
         self.registrations.with_book(|book| drop(book.take_changes()));
+    }
+
+    /// The same without a message and without his states.
+    pub fn place(&mut self, number: usize) {
+        let remote = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + number as u32), 5060));
+        let flow = Flow { listener: ListenerId(1), protocol: Protocol::Udp, remote, connection: None };
+        let binding = Binding {
+            texts: Texts::new(b"sip:phone@10.11.12.13:5060;transport=udp;line=3k4h5g2j", None, b""),
+            flow,
+            preference: 1_000,
+            expires: self.now + Duration::from_secs(3_600),
+            updated: self.now,
+            call_id: 0,
+            cseq: 1,
+            reg_id: 0,
+        };
+        let aor = Aor::from_user(Self::user(number).as_bytes()).unwrap();
+        self.registrations.with_table(&aor, &mut |table| table.put(&aor, vec![binding.clone()]));
     }
 
     /// Where a user is: what a call for him asks. Octets of all his contacts.
