@@ -1,9 +1,12 @@
-//! What a call costs in memory, counted by the allocator.
+//! What a call and a registration cost in memory, counted by the allocator.
 //!
 //! One binary with one test, so that nobody else allocates meanwhile.
 
 #![allow(clippy::unwrap_used, unsafe_code)]
 
+#[path = "scenarios/crowd.rs"]
+#[allow(dead_code)]
+mod crowd;
 #[path = "scenarios/harness.rs"]
 #[allow(dead_code)]
 mod harness;
@@ -14,8 +17,11 @@ use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 use cordboard::moment::Moment;
 use cordboard::proxy::contract::Registry;
+use cordboard::registrar::binding::Texts;
 use cordboard::registrar::{Aor, Binding};
 use cordboard::transport::flow::{Flow, ListenerId, Protocol};
+
+use crowd::Crowd;
 use harness::*;
 
 /// Counts what the system's allocator does.
@@ -23,18 +29,26 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
+static TAKEN: AtomicIsize = AtomicIsize::new(0);
+
+/// What glibc takes from the machine for an allocation: eight octets more, in steps of 16, at least 32.
+fn chunk(size: usize) -> isize {
+    (size + 8).next_multiple_of(16).max(32) as isize
+}
 
 // SAFETY: every call is handed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        TAKEN.fetch_add(chunk(layout.size()), Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        TAKEN.fetch_sub(chunk(layout.size()), Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -45,6 +59,8 @@ static COUNTING: Counting = Counting;
 
 /// Open calls of the large measurement.
 const CALLS: usize = 100_000;
+/// Registrations of the large measurement.
+const PHONES: usize = 1_000_000;
 
 fn allocations(act: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
@@ -91,16 +107,14 @@ fn forwarded_messages_allocate_nothing() {
 fn register_phone(edge: &mut Edge) {
     let (aor, remote) = (Aor::from_user(b"1001").unwrap(), STRANGER.parse().unwrap());
     let binding = Binding {
-        contact: b"sip:1001@192.0.2.66:5060"[..].into(),
+        texts: Texts::new(b"sip:1001@192.0.2.66:5060", None, b""),
         flow: Flow { listener: ListenerId(1), protocol: Protocol::Udp, remote, connection: None },
         preference: 1_000,
         expires: Moment::NEVER,
         updated: edge.now,
         call_id: 1,
         cseq: 1,
-        instance: None,
         reg_id: 0,
-        path: Box::default(),
     };
     edge.registered().with_table(&aor, &mut |table| table.put(&aor, vec![binding.clone()]));
     edge.registered().set_registered(&aor, true, edge.now);
@@ -171,10 +185,34 @@ fn an_open_call_takes_at_most_600_octets() {
     assert!(each <= 600.0, "{each:.0} octets");
 }
 
+/// With everything that a registration makes grow: the table, its order of ends, and the agents' book. A phone that says much of
+/// itself, and the allocator's own share.
+fn a_registration_takes_at_most_700_octets_and_finding_it_costs_the_same_among_a_million() {
+    let mut crowd = Crowd::new(PHONES);
+    let (before, before_taken) = (LIVE.load(Ordering::Relaxed), TAKEN.load(Ordering::Relaxed));
+    let aor = Aor::from_user(Crowd::user(500).as_bytes()).unwrap();
+    let mut located = vec![];
+    for number in 0..PHONES {
+        crowd.register(number);
+        if number == 999 || number == PHONES - 1 {
+            located.push(allocations(|| assert!(crowd.locate(&aor) > 0)));
+        }
+    }
+    let each = |total: isize| total as f64 / PHONES as f64;
+    let asked = each(LIVE.load(Ordering::Relaxed) - before);
+    let taken = each(TAKEN.load(Ordering::Relaxed) - before_taken);
+    println!("{PHONES} registrations: {asked:.0} octets each, {taken:.0} with the allocator's share");
+    println!("a location answer: {located:?} allocations");
+    assert_eq!(crowd.registrations.count(), PHONES);
+    assert!(taken <= 700.0, "{taken:.0} octets");
+    assert_eq!(located, [1, 1]);
+}
+
 #[test]
-fn a_call_costs_what_was_promised() {
+fn calls_and_registrations_cost_what_was_promised() {
     forwarded_messages_allocate_nothing();
     that_an_agent_holds_his_call_allocates_nothing();
     a_new_invite_allocates_a_handful();
     an_open_call_takes_at_most_600_octets();
+    a_registration_takes_at_most_700_octets_and_finding_it_costs_the_same_among_a_million();
 }

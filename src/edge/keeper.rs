@@ -107,7 +107,7 @@ impl Keeper {
         self.phones.values_mut().for_each(|phone| phone.is_seen = false);
         engine.registrations.each(|aor, bindings| {
             for binding in bindings.iter().filter(|binding| binding.expires > now && binding.is_behind_nat()) {
-                let key = (aor.clone(), binding.contact.clone());
+                let key = (aor.clone(), binding.contact().into());
                 let room = self.phones.len() < PHONES_MAX;
                 match self.phones.get_mut(&key) {
                     Some(phone) => (phone.is_seen, phone.flow) = (true, binding.flow),
@@ -154,7 +154,7 @@ impl Keeper {
 
     fn give_up(&self, key: &PhoneId, now: Moment) {
         let (aor, contact) = key;
-        let gone = |binding: &Binding| *binding.contact == **contact;
+        let gone = |binding: &Binding| binding.contact() == &**contact;
         end_bindings(&self.engine, aor, Ended::Unreachable, now, gone);
     }
 }

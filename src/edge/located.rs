@@ -233,12 +233,12 @@ fn permanent_view(permanent: &Permanent) -> ContactView {
 
 fn contact_view(binding: &Binding, now: Moment) -> ContactView {
     ContactView {
-        uri: shown(&binding.contact),
+        uri: shown(binding.contact()),
         reached_at: binding.flow.target().to_string(),
         q: f64::from(binding.preference) / 1_000.0,
         permanent: false,
         expires_secs: Some(binding.expires.since(now).as_secs()),
         registered_secs_ago: Some(now.since(binding.updated).as_secs()),
-        instance: binding.instance.as_deref().map(shown),
+        instance: binding.instance().map(shown),
     }
 }

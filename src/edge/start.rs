@@ -84,7 +84,7 @@ impl Edge {
     /// Starts an edge on the runtime that this is called on.
     pub async fn start(start: Start) -> Result<Self, StartError> {
         let config = start.checked.config.clone();
-        let (store, saved) = open_store(&config)?;
+        let (store, mut saved) = open_store(&config)?;
         let keys = Keys::derive(&farm_secret(&config)?);
         let mut names = Names::default();
         let clock = Clock::new();
@@ -106,7 +106,7 @@ impl Edge {
         let (engine, news) = Engine::new(parts);
         streams.set_receiver(Arc::new(FromStreams(Arc::clone(&engine))));
         restore(&engine, &saved, &mut names);
-        restore_bindings(&engine, &saved);
+        restore_bindings(&engine, &mut saved);
         let (prober_task, prober) = prober(Arc::clone(&engine), news);
         let (mut writer_task, writer) = FarmWriter::new(WriterParts {
             engine: Arc::clone(&engine),
@@ -254,7 +254,7 @@ fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
 }
 
 /// Brings registrations back.
-fn restore_bindings(engine: &Engine, saved: &Saved) {
+fn restore_bindings(engine: &Engine, saved: &mut Saved) {
     for (user, reason) in &saved.not_ready {
         if let Some(aor) = Aor::from_user(user) {
             let intent = Intent::NotReady(reason.as_str().into());
@@ -262,8 +262,9 @@ fn restore_bindings(engine: &Engine, saved: &Saved) {
         }
     }
     let (clocks, mut alive, mut over, mut damaged) = (engine.clock.reading(), 0, 0, 0);
-    for (user, octets) in &saved.bindings {
-        let (Some(aor), Some(bindings)) = (Aor::from_user(user), SavedBinding::read(octets)) else {
+    // Each is let go of once it is read: a million would be twice in memory.
+    for (user, octets) in std::mem::take(&mut saved.bindings) {
+        let (Some(aor), Some(bindings)) = (Aor::from_user(&user), SavedBinding::read(&octets)) else {
             damaged += 1;
             continue;
         };

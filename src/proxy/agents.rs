@@ -201,7 +201,7 @@ fn header<'a>(request: Request<'a>, name: &[u8]) -> Option<&'a [u8]> {
 }
 
 fn contact(binding: &Binding) -> Contact {
-    Contact { way: Way::Flow(binding.flow), uri: binding.contact.clone(), routes: binding.path.clone() }
+    Contact { way: Way::Flow(binding.flow), uri: binding.contact().into(), routes: binding.path().into() }
 }
 
 fn permanent(permanent: &Permanent) -> Contact {
@@ -210,5 +210,5 @@ fn permanent(permanent: &Permanent) -> Contact {
 
 /// True when a GRUU's `gr` names the phone.
 fn is_instance(binding: &Binding, gr: &[u8]) -> bool {
-    matches!(binding.instance.as_deref(), Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
+    matches!(binding.instance(), Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
 }

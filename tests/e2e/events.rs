@@ -10,7 +10,8 @@ use crate::sipp::Load;
 fn watches(farm: &Farm, name: &str, arguments: &[&str]) -> Process {
     let before = farm.edge().metric("cordboard_event_watchers", &[]);
     let file = farm.file().display().to_string();
-    let arguments: Vec<String> = ["events", "--config", &file].iter().chain(arguments).map(|s| s.to_string()).collect();
+    let arguments: Vec<String> =
+        ["events", "--config", &file].iter().chain(arguments).map(ToString::to_string).collect();
     let watcher = Process::start(name, CORDBOARD, &arguments, &farm.path(""));
     until("it watches", secs(5), || farm.edge().metric("cordboard_event_watchers", &[]) > before);
     watcher

@@ -8,6 +8,7 @@
 mod agent_states;
 mod agents;
 mod asterisk;
+mod avalanche;
 mod bad_input;
 mod calls;
 mod edge;

@@ -230,9 +230,9 @@ impl Phone {
 
     /// Takes a call as it comes: rings, answers, and waits until the other side has hung up. Returns the INVITE.
     pub fn takes_a_call(&mut self) -> Message {
-        let invite = self.answers_a_call();
-        self.is_hung_up_on();
-        invite
+        let dialog = self.answers();
+        self.until_hung_up(&[&dialog]);
+        dialog.invite
     }
 
     /// Rings and answers. Returns the INVITE.

@@ -313,7 +313,7 @@ impl Edge {
     /// Contacts of a user.
     pub fn contacts_of(&self, user: &str) -> Vec<String> {
         let table = self.shared.registry.table.borrow();
-        table.find(user.as_bytes()).iter().map(|b| String::from_utf8_lossy(&b.contact).into_owned()).collect()
+        table.find(user.as_bytes()).iter().map(|b| String::from_utf8_lossy(b.contact()).into_owned()).collect()
     }
 
     /// Calls to agents.

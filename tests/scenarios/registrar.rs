@@ -144,6 +144,30 @@ fn a_recorded_proof_is_worth_nothing_a_second_time() {
 }
 
 #[test]
+fn a_phone_that_repeats_its_register_gets_the_same_answer_once_more_and_nobody_else_does() {
+    let mut edge = Edge::with_registrar();
+    let mut phone = Phone::new("1001", PHONE);
+    let lines = phone.binding();
+    let challenge = only(edge.receive(PHONE, &phone.register(&lines)));
+    let proof = phone.proof(&challenge, "REGISTER", "sip:pbx.example.com");
+    let register = phone.register(&format!("{lines}{proof}"));
+    edge.receive(PHONE, &register);
+    let granted = only(edge.held_answers());
+    edge.advance(Duration::from_secs(2));
+    assert!(edge.receive(PHONE, &register).is_empty(), "this one too waits for the disk");
+    assert_eq!(only(edge.held_answers()), granted);
+
+    // Nothing changes by it, whatever it says of itself.
+    let forged = register.replace(&phone.contact(), "sip:thief@192.0.2.66");
+    edge.receive(PHONE, &forged);
+    edge.receive(PHONE, &register.replace("Expires: 600", "Expires: 0"));
+    assert_eq!(edge.contacts_of("1001"), [phone.contact()]);
+    assert_eq!(only(edge.receive(STRANGER, &register)).first_line(), "SIP/2.0 401 Unauthorized");
+    edge.advance(Duration::from_secs(31));
+    assert_eq!(only(edge.receive(PHONE, &register)).first_line(), "SIP/2.0 401 Unauthorized", "too late");
+}
+
+#[test]
 fn a_nonce_may_be_used_again_with_a_higher_count_until_it_is_too_old() {
     let mut edge = Edge::with_registrar();
     let mut phone = Phone::new("1001", PHONE);
