@@ -4,11 +4,15 @@ SHELL := /bin/bash
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 .PHONY: demo
 demo: ## three real Asterisk nodes, the edge, 300 calls, a kill, a drain, a reload; KEEP=1 leaves it running
 	@CORDBOARD= asterisk-lab/demo
+
+.PHONY: lab-agents
+lab-agents: ## agents on three real nodes, step by step: one ring, waiting, wrap-up, a node and the edge killed; KEEP=1
+	@CORDBOARD= asterisk-lab/agents
 
 .PHONY: test
 test: ## every layer of tests; installs what is missing
@@ -19,12 +23,13 @@ test: ## every layer of tests; installs what is missing
 check: ## format, lints, shell scripts, licences
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo sipp/install tests/install tests/run benches/run .ci/run; else echo "shellcheck is not here: shell scripts not checked"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo asterisk-lab/agents asterisk-lab/stage sipp/install tests/install tests/run benches/run benches/register .ci/run; else echo "shellcheck is not here: shell scripts not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo-deny is not here: licences not checked"; fi
 
 .PHONY: bench
-bench: ## what messages and choices cost, in instructions
+bench: ## what messages and choices cost, in instructions, and a REGISTER beside Kamailio's
 	@benches/run
+	@benches/register
 
 .PHONY: lab
 lab: ## three real Asterisk nodes on loopback, for dispatcher.yaml (asterisk-lab/lab down ends them)

@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../tests/scenarios/crowd.rs"]
+#[allow(dead_code)]
+mod crowd;
 #[path = "../tests/scenarios/harness.rs"]
 #[allow(dead_code)]
 mod harness;
@@ -22,10 +25,13 @@ use cordboard::moment::Moment;
 use cordboard::sip::parse::{Framing, Index, parse};
 use cordboard::transport::flow::{ListenerId, Protocol, Target};
 
+use cordboard::registrar::Aor;
+
+use crowd::Crowd;
 use harness::*;
 
 /// Operations and what they are.
-const OPERATIONS: [(&str, &str); 13] = [
+const OPERATIONS: [(&str, &str); 15] = [
     ("parse-invite", "reading an INVITE of 1.2 kB"),
     ("invite", "a new INVITE: read, choose, lease, forward"),
     ("180", "a 180: read, prove, forward"),
@@ -39,6 +45,8 @@ const OPERATIONS: [(&str, &str); 13] = [
     ("take-1000-ten", "the same among 1,000 nodes of ten weights"),
     ("take-5-all", "the same among 5 nodes, all weights different"),
     ("take-1000-all", "the same among 1,000 nodes, all weights different"),
+    ("locate-1000", "where a user's phone is, among 1,000 users"),
+    ("locate-1000000", "the same among 1,000,000"),
 ];
 
 fn main() {
@@ -60,7 +68,21 @@ fn run(operation: &str, count: usize) {
         "take-1000-ten" => taking(1_000, 10, count),
         "take-5-all" => taking(5, 1_000, count),
         "take-1000-all" => taking(1_000, 1_000, count),
+        "locate-1000" => locating(1_000, count),
+        "locate-1000000" => locating(1_000_000, count),
         other => forwarding(other, count),
+    }
+}
+
+fn locating(users: usize, count: usize) {
+    let mut crowd = Crowd::new(users);
+    (0..users).for_each(|number| crowd.place(number));
+    // Users from all over the table.
+    let step = users / 1_000;
+    let asked: Vec<Aor> =
+        (0..1_000).map(|n| Aor::from_user(Crowd::user(n * step).as_bytes()).expect("a name")).collect();
+    for turn in 0..count {
+        black_box(crowd.locate(black_box(&asked[turn % 1_000])));
     }
 }
 
@@ -146,7 +168,7 @@ fn taking(nodes: u32, weights: u32, count: usize) {
         let up = Assessment { verdict: Verdict::Up, speed_64ths: 64, way, ..Assessment::default() };
         board.assess(NodeId(id), up, Moment::from_micros(1));
     }
-    let pick = Pick { pool, key: CallKey(1), sticky: None, prefer: None, avoid: &[] };
+    let pick = Pick { pool, key: CallKey(1), sticky: None, prefer: None, beside: None, avoid: &[] };
     // As many calls up as make the books look as in real life.
     let mut seats: std::collections::VecDeque<Seat> =
         (0..nodes * 20).map(|_| board.take(pick).expect("a node").seat).collect();

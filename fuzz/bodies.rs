@@ -5,7 +5,7 @@ use cordboard::config::check;
 use cordboard::sip::framing::{Frame, Framer};
 use cordboard::sip::message::Message;
 use cordboard::sip::parse::{Framing, Index, Outcome, parse};
-use cordboard::sip::{HeaderName, Request, uri, values};
+use cordboard::sip::{HeaderName, Request, sdp, uri, values};
 
 use super::harness::{self, Edge, GATEWAY, STRANGER};
 
@@ -31,7 +31,7 @@ fn ask(request: Request<'_>) {
     request.vias().count();
     request.addresses(HeaderName::Route).count();
     request.addresses(HeaderName::Contact).count();
-    let _ = (request.uri(), request.from_uri(), request.to_uri(), request.cseq(), request.body());
+    let _ = (request.uri(), request.from_uri(), request.to_uri(), request.cseq(), sdp::direction(request.body()));
     values::option_tags(request, HeaderName::ProxyRequire).count();
     let _ = uri::parse(request.uri_text()).map(|uri| (uri.number(), uri.param(b"transport")));
 }

@@ -17,12 +17,14 @@ use prometheus::{
 };
 
 use crate::agents::State;
+use crate::agents::reservation::Reservations;
 use crate::calls::NodeId;
 use crate::calls::history::{Choice, EndCause};
 use crate::calls::tries::Cause;
 use crate::dispatch::Farm;
 use crate::dispatch::node::Kind;
 use crate::proxy::Event;
+use crate::registrar::Ended;
 use crate::registrar::register::Changes;
 
 /// Buckets for what callers wait for: from an instant to a ring time-out.
@@ -31,6 +33,8 @@ const WAIT_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.
 const EDGE_BUCKETS: [f64; 10] = [2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2, 1e-1];
 /// Buckets for the round trip of a probe.
 const PROBE_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+/// Buckets for how long nodes' queues do not know yet what an agent is doing.
+const PUBLICATION_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
 /// Buckets for how long calls last.
 const TALK_BUCKETS: [f64; 9] = [1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1_800.0, 3_600.0, 14_400.0];
 
@@ -63,8 +67,16 @@ pub struct Metrics {
     agent_calls: IntCounter,
     /// Changes of agents' states, by the new one.
     pub agent_changes: IntCounterVec,
+    /// What became of reservations of agents.
+    pub reservations: IntCounterVec,
     /// What nodes answered to the states of agents.
     pub publications: IntCounterVec,
+    /// From a change of an agent's state to the 2xx of a node that was told.
+    pub publication: Histogram,
+    /// Looks at nodes' channels, by result.
+    pub reconcile_checks: IntCounterVec,
+    /// Calls that edge and node disagreed about, by what was done.
+    pub reconciled: IntCounterVec,
     ringing_after: Histogram,
     answered_after: Histogram,
     talked: Histogram,
@@ -150,6 +162,9 @@ struct Families {
     admin: IntGaugeVec,
     takes_calls: IntGaugeVec,
     probe_age: IntGaugeVec,
+    calls_missing: IntGaugeVec,
+    calls_surplus: IntGaugeVec,
+    complaints: IntGaugeVec,
 }
 
 /// One node's handles.
@@ -185,8 +200,16 @@ pub struct NodeMetrics {
     pub takes_calls: IntGauge,
     /// Seconds since a probe was answered; -1 for never.
     pub probe_age: IntGauge,
+    /// Calls of the edge that it did not have when it was asked last.
+    pub calls_missing: IntGauge,
+    /// Its calls that the edge did not have.
+    pub calls_surplus: IntGauge,
+    /// 1 while its channels cannot be read, and while it is not told of agents.
+    pub complaints: [IntGauge; COMPLAINTS.len()],
 }
 
+/// What may not work with a node, beside calls.
+pub const COMPLAINTS: [&str; 2] = ["channels", "states"];
 const ANSWER_CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "6xx"];
 
 impl Metrics {
@@ -218,12 +241,28 @@ impl Metrics {
             registration_commits: made
                 .counter("registration_commits_total", "Times that registrations were brought to disk."),
             agent_changes: made.counters("agent_changes_total", "Changes of agents' states.", &["state"]),
+            reservations: made.counters(
+                "agent_reservations_total",
+                "Agents who were held for a call, by what became of it.",
+                &["outcome"],
+            ),
             publications: made.counters(
                 "agent_publications_total",
                 "States of agents that nodes were told, by the class of their answer.",
                 &["answer"],
             ),
             agent_calls: made.counter("agent_calls_total", "Times that a call was offered to an agent's phone."),
+            publication: made.histogram(
+                "agent_publication_seconds",
+                "From a change of an agent's state to the 2xx of a node that was told.",
+                &PUBLICATION_BUCKETS,
+            ),
+            reconcile_checks: made.counters("reconcile_checks_total", "Looks at nodes' channels.", &["result"]),
+            reconciled: made.counters(
+                "reconciled_calls_total",
+                "Calls that edge and node disagreed about, by what was done.",
+                &["action"],
+            ),
             ringing_after: made.histogram(
                 "post_dial_delay_seconds",
                 "From the INVITE to the first ringing or progress.",
@@ -273,11 +312,20 @@ impl Metrics {
         for state in State::ALL {
             self.agent_changes.with_label_values(&[state.as_str()]);
         }
+        for (outcome, _) in Reservations::default().by_outcome() {
+            self.reservations.with_label_values(&[outcome]);
+        }
         for answer in ["2xx", "4xx", "5xx", "none"] {
             self.publications.with_label_values(&[answer]);
         }
-        for cause in ["removed", "displaced", "expired", "unreachable"] {
-            self.bindings_ended.with_label_values(&[cause]);
+        for cause in Ended::ALL {
+            self.bindings_ended.with_label_values(&[cause.as_str()]);
+        }
+        for result in ["ok", "failed"] {
+            self.reconcile_checks.with_label_values(&[result]);
+        }
+        for action in ["ended", "adopted", "hung_up"] {
+            self.reconciled.with_label_values(&[action]);
         }
         for outcome in ["forwarded", "ended"] {
             self.late.with_label_values(&[outcome]);
@@ -371,9 +419,8 @@ impl Metrics {
         for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
             self.registered.with_label_values(&[outcome]).inc_by(count as u64);
         }
-        let causes = [("removed", changes.removed), ("displaced", changes.displaced)];
-        for (cause, count) in causes.into_iter().filter(|(_, count)| *count > 0) {
-            self.bindings_ended.with_label_values(&[cause]).inc_by(count as u64);
+        for (cause, count) in changes.ended().into_iter().filter(|(_, count)| *count > 0) {
+            self.bindings_ended.with_label_values(&[cause.as_str()]).inc_by(count as u64);
         }
     }
 
@@ -517,6 +564,9 @@ impl Families {
             admin: made.gauges("node_admin", "What the operator wants: 0 enabled, 1 draining, 2 disabled.", node),
             takes_calls: made.gauges("node_takes_calls", "1 when the node may take a new call.", node),
             probe_age: made.gauges("node_probe_age_seconds", "Since a probe was answered; -1 for never.", node),
+            calls_missing: made.gauges("node_calls_missing", "Calls of the edge that the node does not have.", node),
+            calls_surplus: made.gauges("node_calls_surplus", "Calls of the node that the edge does not have.", node),
+            complaints: made.gauges("node_complaint", "1 while something does not work.", &["node", "about"]),
         }
     }
 
@@ -543,6 +593,9 @@ impl Families {
             admin: gauge(&self.admin),
             takes_calls: gauge(&self.takes_calls),
             probe_age: gauge(&self.probe_age),
+            calls_missing: gauge(&self.calls_missing),
+            calls_surplus: gauge(&self.calls_surplus),
+            complaints: COMPLAINTS.map(|about| self.complaints.with_label_values(&[name, about])),
         }
     }
 
@@ -560,6 +613,9 @@ impl Families {
         for result in ["answered", "failed"] {
             let _ = self.probes.remove_label_values(&[name, result]);
         }
+        for about in COMPLAINTS {
+            let _ = self.complaints.remove_label_values(&[name, about]);
+        }
         let _ = self.probe_seconds.remove_label_values(&[name]);
         let gauges = [
             &self.leases,
@@ -571,6 +627,8 @@ impl Families {
             &self.admin,
             &self.takes_calls,
             &self.probe_age,
+            &self.calls_missing,
+            &self.calls_surplus,
         ];
         for family in gauges {
             let _ = family.remove_label_values(&[name]);

@@ -1,9 +1,12 @@
-//! What a call costs in memory, counted by the allocator.
+//! What a call and a registration cost in memory, counted by the allocator.
 //!
 //! One binary with one test, so that nobody else allocates meanwhile.
 
 #![allow(clippy::unwrap_used, unsafe_code)]
 
+#[path = "scenarios/crowd.rs"]
+#[allow(dead_code)]
+mod crowd;
 #[path = "scenarios/harness.rs"]
 #[allow(dead_code)]
 mod harness;
@@ -12,6 +15,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
+use cordboard::moment::Moment;
+use cordboard::proxy::contract::Registry;
+use cordboard::registrar::binding::Texts;
+use cordboard::registrar::{Aor, Binding};
+use cordboard::transport::flow::{Flow, ListenerId, Protocol};
+
+use crowd::Crowd;
 use harness::*;
 
 /// Counts what the system's allocator does.
@@ -19,18 +29,26 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
+static TAKEN: AtomicIsize = AtomicIsize::new(0);
+
+/// What glibc takes from the machine for an allocation: eight octets more, in steps of 16, at least 32.
+fn chunk(size: usize) -> isize {
+    (size + 8).next_multiple_of(16).max(32) as isize
+}
 
 // SAFETY: every call is handed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        TAKEN.fetch_add(chunk(layout.size()), Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        TAKEN.fetch_sub(chunk(layout.size()), Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -41,6 +59,8 @@ static COUNTING: Counting = Counting;
 
 /// Open calls of the large measurement.
 const CALLS: usize = 100_000;
+/// Registrations of the large measurement.
+const PHONES: usize = 1_000_000;
 
 fn allocations(act: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
@@ -83,6 +103,59 @@ fn forwarded_messages_allocate_nothing() {
     assert_eq!(count, 0, "a 180");
 }
 
+/// The phone of user 1001 is registered.
+fn register_phone(edge: &mut Edge) {
+    let (aor, remote) = (Aor::from_user(b"1001").unwrap(), STRANGER.parse().unwrap());
+    let binding = Binding {
+        texts: Texts::new(b"sip:1001@192.0.2.66:5060", None, b""),
+        flow: Flow { listener: ListenerId(1), protocol: Protocol::Udp, remote, connection: None },
+        preference: 1_000,
+        expires: Moment::NEVER,
+        updated: edge.now,
+        call_id: 1,
+        cseq: 1,
+        reg_id: 0,
+    };
+    edge.registered().with_table(&aor, &mut |table| table.put(&aor, vec![binding.clone()]));
+    edge.registered().set_registered(&aor, true, edge.now);
+    edge.farm.security.stranger_rate = 1_000;
+}
+
+fn that_an_agent_holds_his_call_allocates_nothing() {
+    let mut edge = Edge::with_registrar();
+    register_phone(&mut edge);
+    let (at, phone) = (node(1), STRANGER.parse().unwrap());
+    let dial = format!(
+        "INVITE sip:1001@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP {at};rport;branch=z9hG4bKPj1\r\nMax-Forwards: 70\r\n\
+         From: <sip:+15551234@pbx.example.com>;tag=n1\r\nTo: <sip:1001@pbx.example.com>\r\nContact: <sip:node1@{at}>\r\n\
+         Call-ID: c1\r\nCSeq: 25201 INVITE\r\nRoute: <sip:{EDGE};lr>\r\nX-Edge-Queue: q700\r\nContent-Length: 0\r\n\r\n"
+    );
+    let invite = only(edge.receive(&at, &dial));
+    let route = only(edge.receive(STRANGER, &invite.reply(200, ""))).header("Record-Route").unwrap().to_owned();
+    let offer = |method: &str, cseq: u32, direction: &str| {
+        let body = format!("v=0\r\nc=IN IP4 192.0.2.66\r\nm=audio 4000 RTP/AVP 8\r\na={direction}\r\n");
+        format!(
+            "{method} sip:node1@{at} SIP/2.0\r\nVia: SIP/2.0/UDP {STRANGER};rport;branch=z9hG4bK-{cseq}\r\nMax-Forwards: 70\r\n\
+             From: <sip:1001@pbx.example.com>;tag=node\r\nTo: <sip:+15551234@pbx.example.com>;tag=n1\r\nCall-ID: c1\r\n\
+             CSeq: {cseq} {method}\r\nRoute: {route}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let held = offer("UPDATE", 7, "sendonly");
+    let forwarded = only(edge.receive(STRANGER, &held));
+    let node: SocketAddr = forwarded.to.parse().unwrap();
+    for (what, from, text) in [
+        ("an agent's UPDATE that holds", phone, held),
+        ("the 200 to it", node, forwarded.reply(200, "")),
+        ("an agent's re-INVITE that holds", phone, offer("INVITE", 8, "inactive")),
+    ] {
+        let count = settled(&mut edge, from, &text);
+        println!("{what}: {count} allocations");
+        assert_eq!(count, 0, "{what}");
+    }
+    assert!(edge.with_shard(|shard| shard.iter().any(|lease| lease.hold.is_held)));
+}
+
 fn a_new_invite_allocates_a_handful() {
     let mut edge = Edge::with_nodes(3);
     let gateway = GATEWAY.parse().unwrap();
@@ -112,9 +185,34 @@ fn an_open_call_takes_at_most_600_octets() {
     assert!(each <= 600.0, "{each:.0} octets");
 }
 
+/// With everything that a registration makes grow: the table, its order of ends, and the agents' book. A phone that says much of
+/// itself, and the allocator's own share.
+fn a_registration_takes_at_most_700_octets_and_finding_it_costs_the_same_among_a_million() {
+    let mut crowd = Crowd::new(PHONES);
+    let (before, before_taken) = (LIVE.load(Ordering::Relaxed), TAKEN.load(Ordering::Relaxed));
+    let aor = Aor::from_user(Crowd::user(500).as_bytes()).unwrap();
+    let mut located = vec![];
+    for number in 0..PHONES {
+        crowd.register(number);
+        if number == 999 || number == PHONES - 1 {
+            located.push(allocations(|| assert!(crowd.locate(&aor) > 0)));
+        }
+    }
+    let each = |total: isize| total as f64 / PHONES as f64;
+    let asked = each(LIVE.load(Ordering::Relaxed) - before);
+    let taken = each(TAKEN.load(Ordering::Relaxed) - before_taken);
+    println!("{PHONES} registrations: {asked:.0} octets each, {taken:.0} with the allocator's share");
+    println!("a location answer: {located:?} allocations");
+    assert_eq!(crowd.registrations.count(), PHONES);
+    assert!(taken <= 700.0, "{taken:.0} octets");
+    assert_eq!(located, [1, 1]);
+}
+
 #[test]
-fn a_call_costs_what_was_promised() {
+fn calls_and_registrations_cost_what_was_promised() {
     forwarded_messages_allocate_nothing();
+    that_an_agent_holds_his_call_allocates_nothing();
     a_new_invite_allocates_a_handful();
     an_open_call_takes_at_most_600_octets();
+    a_registration_takes_at_most_700_octets_and_finding_it_costs_the_same_among_a_million();
 }

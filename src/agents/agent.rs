@@ -2,6 +2,14 @@
 
 use crate::calls::CallKey;
 use crate::moment::Moment;
+use crate::registrar::Gate;
+
+use super::book::Offer;
+use super::history::History;
+use super::reservation::Reservation;
+
+/// Calls that one agent may have at once. More are refused as if he were busy.
+pub(super) const CALLS_MAX: usize = 32;
 
 /// What an agent is doing, in the words of a call centre.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,10 +19,12 @@ pub enum State {
     Unavailable,
     /// Free.
     Ready,
-    /// His phone rings.
+    /// His phone rings, or is about to: he is reserved.
     Ringing,
     /// He talks.
     InUse,
+    /// He holds his only call, or all of them.
+    OnHold,
     /// He works on what the last call left behind.
     Wrapup,
     /// He takes no calls, by his own word or a supervisor's.
@@ -23,8 +33,8 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 6] =
-        [State::Unavailable, State::Ready, State::Ringing, State::InUse, State::Wrapup, State::NotReady];
+    pub const ALL: [State; 7] =
+        [State::Unavailable, State::Ready, State::Ringing, State::InUse, State::OnHold, State::Wrapup, State::NotReady];
 
     /// The word of CLI, API and metrics.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +43,7 @@ impl State {
             State::Ready => "ready",
             State::Ringing => "ringing",
             State::InUse => "in_use",
+            State::OnHold => "on_hold",
             State::Wrapup => "wrapup",
             State::NotReady => "not_ready",
         }
@@ -49,6 +60,16 @@ pub enum Intent {
     NotReady(Box<str>),
 }
 
+impl Intent {
+    /// Why he is not ready.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Intent::Ready => None,
+            Intent::NotReady(reason) => Some(reason),
+        }
+    }
+}
+
 /// How far a call of an agent's is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
@@ -56,17 +77,19 @@ pub enum Doing {
     Ringing,
     /// He talks, or is calling somebody.
     Talking,
+    /// He holds it.
+    Holding,
 }
 
 /// One call of an agent's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentCall {
     /// Which.
     pub key: CallKey,
     /// How far it is.
     pub doing: Doing,
-    /// Whether a queue sent it: then he wraps up afterwards.
-    pub is_of_queue: bool,
+    /// The queue that sent it, perhaps without a name: then he wraps up afterwards. None for any other call.
+    pub queue: Option<Box<str>>,
 }
 
 /// One agent.
@@ -76,19 +99,39 @@ pub struct Agent {
     pub(super) is_registered: bool,
     pub(super) intent: Intent,
     pub(super) wrapup_ends: Option<Moment>,
+    pub(super) reservation: Option<Reservation>,
     /// The state that was reported last, and since when.
     pub(super) reported: State,
     pub(super) since: Moment,
+    /// Since when he stands among those who are free, if he does.
+    pub(super) idle_since: Option<Moment>,
+    /// Where he stands among them when he comes back from a reservation that nobody used.
+    pub(super) idle_before: Option<Moment>,
+    /// Since when nothing but his history is known of him, if that is so.
+    pub(super) gone_since: Option<Moment>,
+    pub(super) history: History,
 }
 
 impl Agent {
     /// What he is doing now.
     pub fn state(&self, now: Moment) -> State {
-        if self.calls.iter().any(|call| call.doing == Doing::Talking) {
+        let is_reserved = self.reservation.as_ref().is_some_and(|reservation| reservation.ends > now);
+        match self.state_but_for_reservation(now) {
+            State::Ready | State::NotReady | State::Wrapup if is_reserved => State::Ringing,
+            state => state,
+        }
+    }
+
+    fn state_but_for_reservation(&self, now: Moment) -> State {
+        let has = |doing| self.calls.iter().any(|call| call.doing == doing);
+        if has(Doing::Talking) {
             return State::InUse;
         }
-        if !self.calls.is_empty() {
+        if has(Doing::Ringing) {
             return State::Ringing;
+        }
+        if has(Doing::Holding) {
+            return State::OnHold;
         }
         if !self.is_registered {
             return State::Unavailable;
@@ -102,6 +145,26 @@ impl Agent {
         }
     }
 
+    /// Whether a call that he does not have yet finds him free.
+    pub(super) fn admits(&self, offer: Offer<'_>, now: Moment) -> bool {
+        let uses_reservation = self.is_reserved_for(offer, now);
+        let is_of_queue = offer.queue.is_some() || uses_reservation;
+        let gated = match offer.gate {
+            Gate::Queue => is_of_queue,
+            Gate::All => true,
+            Gate::Off => false,
+        };
+        let state = if uses_reservation { self.state_but_for_reservation(now) } else { self.state(now) };
+        let is_free = state == State::Ready || (!is_of_queue && state == State::NotReady);
+        (!gated || is_free) && self.calls.len() < CALLS_MAX
+    }
+
+    /// Whether he was reserved for this call.
+    pub(super) fn is_reserved_for(&self, offer: Offer<'_>, now: Moment) -> bool {
+        let reservation = self.reservation.as_ref().filter(|reservation| reservation.ends > now);
+        reservation.is_some_and(|reservation| Some(reservation.token) == offer.reservation)
+    }
+
     /// His calls.
     pub fn calls(&self) -> &[AgentCall] {
         &self.calls
@@ -112,17 +175,28 @@ impl Agent {
         &self.intent
     }
 
+    /// Until when he is reserved for a call, if he is.
+    pub fn reserved_until(&self) -> Option<Moment> {
+        self.reservation.as_ref().map(|reservation| reservation.ends)
+    }
+
     /// Since when he is in the state that was reported last.
     pub fn since(&self) -> Moment {
         self.since
     }
 
-    /// True when nothing has to be remembered of him.
+    /// How he came to be in it.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// True when nothing has to be known of him.
     pub(super) fn is_blank(&self) -> bool {
         self.calls.is_empty()
             && !self.is_registered
             && self.intent == Intent::Ready
             && self.wrapup_ends.is_none()
+            && self.reservation.is_none()
             && self.reported == State::Unavailable
     }
 }

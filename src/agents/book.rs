@@ -1,24 +1,34 @@
 //! All agents.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use crate::calls::CallKey;
 use crate::moment::Moment;
-use crate::registrar::{Aor, Gate};
+use crate::registrar::{AgentPolicy, Aor, Gate};
 
-use super::agent::{Agent, AgentCall, Doing, Intent, State};
+use super::agent::{Agent, AgentCall, CALLS_MAX, Doing, Intent, State};
+use super::history::{Cause, Entry, kept};
+use super::idle::{Idle, Skills};
+use super::reservation::{HOLD_MAX, Reservation, Reservations, Wanted};
 
-/// Calls that one agent may have at once. More are refused as if he were busy.
-const CALLS_MAX: usize = 32;
+/// Agents of whom nothing but their history is known. Where everybody may register, names could come without end.
+const GONE_MAX: usize = 10_000;
 
 /// All agents, and what changed about them.
 #[derive(Debug, Default)]
 pub struct Book {
-    agents: HashMap<Aor, Agent>,
+    /// Boxed: most of a map's places are empty, and a million agents are in one.
+    agents: HashMap<Aor, Box<Agent>>,
+    /// Who is free.
+    idle: Idle,
     /// Ends of wrap-ups, in order.
     wrapups: BTreeSet<(Moment, Aor)>,
+    /// Ends of reservations, in order.
+    reservations: BTreeSet<(Moment, Aor)>,
+    /// Who has nothing but a history, in order.
+    gone: BTreeSet<(Moment, Aor)>,
     changes: Vec<Change>,
+    counts: Reservations,
 }
 
 /// An agent is in another state than before.
@@ -26,8 +36,12 @@ pub struct Book {
 pub struct Change {
     /// Who.
     pub aor: Aor,
+    /// Before.
+    pub from: State,
     /// Now.
     pub to: State,
+    /// Why.
+    pub cause: Cause,
 }
 
 /// A call that wants an agent.
@@ -37,19 +51,53 @@ pub struct Offer<'a> {
     pub aor: &'a Aor,
     /// The call.
     pub key: CallKey,
-    /// Whether a queue sends it.
-    pub is_of_queue: bool,
+    /// The queue that sends it, perhaps without a name; none for any other call.
+    pub queue: Option<&'a [u8]>,
+    /// What it shows of a reservation.
+    pub reservation: Option<u64>,
     /// Which calls have to find him free.
     pub gate: Gate,
 }
 
 impl Offer<'_> {
+    /// Whether a queue sends it.
+    pub fn is_of_queue(&self) -> bool {
+        self.queue.is_some() || self.reservation.is_some()
+    }
+
     /// Whether he has to be free for it.
     pub fn must_be_free(&self) -> bool {
         match self.gate {
-            Gate::Queue => self.is_of_queue,
+            Gate::Queue => self.is_of_queue(),
             Gate::All => true,
             Gate::Off => false,
+        }
+    }
+}
+
+/// What is known of a call of an agent's.
+#[derive(Clone, Copy, Debug)]
+pub struct Note<'a> {
+    /// Which.
+    pub key: CallKey,
+    /// How far it is; `None` when it is over.
+    pub doing: Option<Doing>,
+    /// The queue that sent it.
+    pub queue: Option<&'a [u8]>,
+    /// Whether he is calling.
+    pub is_own: bool,
+}
+
+impl Note<'_> {
+    fn call(self) -> Option<AgentCall> {
+        self.doing.map(|doing| AgentCall { key: self.key, doing, queue: self.queue.map(queue_name) })
+    }
+
+    fn first_cause(self) -> Cause {
+        match (self.is_own, self.queue) {
+            (true, _) => Cause::OwnCall,
+            (false, Some(_)) => Cause::QueueCall,
+            (false, None) => Cause::DirectCall,
         }
     }
 }
@@ -57,57 +105,91 @@ impl Offer<'_> {
 impl Book {
     /// Whether [`Book::offer`] would let the call through.
     pub fn would_take(&self, offer: Offer<'_>, now: Moment) -> bool {
-        let (state, calls) = self
-            .find(offer.aor.as_bytes())
-            .map_or((State::Unavailable, &[][..]), |agent| (agent.state(now), agent.calls()));
-        let free = state == State::Ready || (!offer.is_of_queue && state == State::NotReady);
-        calls.iter().any(|call| call.key == offer.key) || ((free || !offer.must_be_free()) && calls.len() < CALLS_MAX)
+        let nobody = Agent::default();
+        let agent = self.find(offer.aor.as_bytes()).unwrap_or(&nobody);
+        agent.calls().iter().any(|call| call.key == offer.key) || agent.admits(offer, now)
     }
 
     /// Lets a call through to an agent and notes it, in one step: of two calls at the same moment one is let through. False when
     /// he is not free for it.
     pub fn offer(&mut self, offer: Offer<'_>, now: Moment) -> bool {
-        if !self.would_take(offer, now) {
+        self.tick(now);
+        let agent = self.agents.entry(offer.aor.clone()).or_default();
+        if agent.calls.iter().any(|call| call.key == offer.key) {
+            return true;
+        }
+        if !agent.admits(offer, now) {
+            self.keep_or_forget(offer.aor, now);
             return false;
         }
+        let reserved = agent.is_reserved_for(offer, now).then(|| self.end_reservation(offer.aor)).flatten();
+        self.counts.used += u64::from(reserved.is_some());
+        let of_reservation = reserved.map(|reservation| reservation.queue.unwrap_or_default());
+        let queue = offer.queue.map(queue_name).or(of_reservation);
+        let cause = if queue.is_some() { Cause::QueueCall } else { Cause::DirectCall };
         let agent = self.agents.entry(offer.aor.clone()).or_default();
-        if agent.calls.iter().all(|call| call.key != offer.key) {
-            let call = AgentCall { key: offer.key, doing: Doing::Ringing, is_of_queue: offer.is_of_queue };
-            agent.calls.push(call);
-        }
-        self.report(offer.aor, now);
+        agent.calls.push(AgentCall { key: offer.key, doing: Doing::Ringing, queue: queue.clone() });
+        self.report(offer.aor, cause, queue.as_deref(), now);
         true
     }
 
-    /// Notes how far a call of an agent's is; `None` when it is over.
-    pub fn note(&mut self, aor: &Aor, key: CallKey, doing: Option<Doing>, wrapup: Duration, now: Moment) {
-        let known = self.agents.get(aor.as_bytes()).is_some_and(|agent| agent.calls.iter().any(|call| call.key == key));
-        if doing.is_none() && !known {
-            return;
+    /// Takes back a call that was let through and came to nothing.
+    pub fn take_back(&mut self, aor: &Aor, key: CallKey, now: Moment) {
+        let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
+        agent.calls.retain(|call| call.key != key);
+        self.report(aor, Cause::CallEnded, None, now);
+    }
+
+    /// Notes how far a call of an agent's is.
+    pub fn note(&mut self, aor: &Aor, note: Note<'_>, policy: &AgentPolicy, now: Moment) {
+        let calls = self.agents.get(aor.as_bytes()).map_or(&[][..], |agent| &agent.calls);
+        let known = calls.iter().position(|call| call.key == note.key);
+        match (known, note.call()) {
+            (Some(at), Some(call)) => self.go_on(aor, at, call.doing, now),
+            (Some(at), None) => self.end(aor, at, policy, now),
+            (None, Some(call)) => self.begin(aor, call, note.first_cause(), now),
+            (None, None) => {}
         }
+    }
+
+    /// A call that was not known.
+    fn begin(&mut self, aor: &Aor, call: AgentCall, cause: Cause, now: Moment) {
         let agent = self.agents.entry(aor.clone()).or_default();
-        match (agent.calls.iter().position(|call| call.key == key), doing) {
-            (Some(at), Some(doing)) => agent.calls[at].doing = doing,
-            (None, Some(doing)) if agent.calls.len() < CALLS_MAX => {
-                agent.calls.push(AgentCall { key, doing, is_of_queue: false });
-            }
-            (Some(at), None) => {
-                let over = agent.calls.remove(at);
-                let talked = over.doing == Doing::Talking;
-                if over.is_of_queue && talked && wrapup > Duration::ZERO && agent.calls.is_empty() {
-                    self.begin_wrapup(aor, now + wrapup);
-                }
-            }
-            (None, _) => {}
+        let queue = call.queue.clone();
+        if agent.calls.len() < CALLS_MAX {
+            agent.calls.push(call);
         }
-        self.report(aor, now);
+        self.report(aor, cause, queue.as_deref(), now);
+    }
+
+    fn go_on(&mut self, aor: &Aor, at: usize, doing: Doing, now: Moment) {
+        let Some(call) = self.agents.get_mut(aor.as_bytes()).and_then(|agent| agent.calls.get_mut(at)) else { return };
+        let cause = match (call.doing, doing) {
+            (_, Doing::Holding) => Cause::Held,
+            (Doing::Holding, _) => Cause::Resumed,
+            _ => Cause::Answered,
+        };
+        call.doing = doing;
+        let queue = call.queue.clone();
+        self.report(aor, cause, queue.as_deref(), now);
+    }
+
+    fn end(&mut self, aor: &Aor, at: usize, policy: &AgentPolicy, now: Moment) {
+        let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
+        let over = agent.calls.remove(at);
+        let is_last = agent.calls.is_empty();
+        if let Some(queue) = over.queue.as_deref().filter(|_| is_last && over.doing != Doing::Ringing) {
+            let wrapup = policy.wrapup_of(aor, queue);
+            if !wrapup.is_zero() {
+                self.begin_wrapup(aor, now + wrapup);
+            }
+        }
+        self.report(aor, Cause::CallEnded, over.queue.as_deref(), now);
     }
 
     fn begin_wrapup(&mut self, aor: &Aor, ends: Moment) {
-        let agent = self.agents.entry(aor.clone()).or_default();
-        if let Some(before) = agent.wrapup_ends.replace(ends) {
-            self.wrapups.remove(&(before, aor.clone()));
-        }
+        self.end_wrapup(aor);
+        self.agents.entry(aor.clone()).or_default().wrapup_ends = Some(ends);
         self.wrapups.insert((ends, aor.clone()));
     }
 
@@ -118,15 +200,46 @@ impl Book {
         }
     }
 
-    /// Notes a call that another edge let through to an agent, and how far it is.
-    pub fn note_let_through(&mut self, aor: &Aor, key: CallKey, doing: Doing, is_of_queue: bool, now: Moment) {
-        let agent = self.agents.entry(aor.clone()).or_default();
-        match agent.calls.iter().position(|call| call.key == key) {
-            Some(at) => agent.calls[at] = AgentCall { key, doing, is_of_queue },
-            None if agent.calls.len() < CALLS_MAX => agent.calls.push(AgentCall { key, doing, is_of_queue }),
-            None => {}
-        }
-        self.report(aor, now);
+    /// Picks the longest idle agent with the wanted skills and holds him, in one step: of two that want him at the same moment one
+    /// gets him. While that lasts he is free for nobody but the call that shows the token.
+    pub fn reserve(&mut self, wanted: Wanted<'_>, now: Moment) -> Option<Aor> {
+        self.tick(now);
+        let Some(aor) = self.idle.longest(wanted.skills).cloned() else {
+            self.counts.refused += 1;
+            return None;
+        };
+        let ends = now + wanted.hold.min(HOLD_MAX);
+        let agent = self.agents.get_mut(aor.as_bytes())?;
+        let idle_since = agent.idle_since.unwrap_or(now);
+        let queue = wanted.queue.and_then(kept);
+        agent.reservation = Some(Reservation { token: wanted.token, ends, idle_since, queue });
+        self.reservations.insert((ends, aor.clone()));
+        self.counts.made += 1;
+        self.report(&aor, Cause::Reserved, wanted.queue, now);
+        Some(aor)
+    }
+
+    fn end_reservation(&mut self, aor: &Aor) -> Option<Reservation> {
+        let agent = self.agents.get_mut(aor.as_bytes())?;
+        let reservation = agent.reservation.take()?;
+        agent.idle_before = Some(reservation.idle_since);
+        self.reservations.remove(&(reservation.ends, aor.clone()));
+        Some(reservation)
+    }
+
+    /// What became of reservations since the start.
+    pub fn reservations(&self) -> Reservations {
+        self.counts
+    }
+
+    /// Takes up who has which skills.
+    pub fn set_skills(&mut self, skills: Skills) {
+        self.idle.set_skills(skills);
+    }
+
+    /// Who is free, and what everybody is good for.
+    pub fn idle(&self) -> &Idle {
+        &self.idle
     }
 
     /// Notes whether he is registered anywhere.
@@ -134,33 +247,49 @@ impl Book {
         if !is_registered && !self.agents.contains_key(aor.as_bytes()) {
             return;
         }
-        self.agents.entry(aor.clone()).or_default().is_registered = is_registered;
-        self.report(aor, now);
-    }
-
-    /// Notes what he or a supervisor said; saying that he is ready also ends his wrap-up.
-    pub fn set_intent(&mut self, aor: &Aor, intent: Intent, now: Moment) {
-        if intent == Intent::Ready {
-            self.end_wrapup(aor);
+        if !is_registered {
+            self.withdraw(aor);
         }
-        self.agents.entry(aor.clone()).or_default().intent = intent;
-        self.report(aor, now);
+        self.agents.entry(aor.clone()).or_default().is_registered = is_registered;
+        let cause = if is_registered { Cause::Registered } else { Cause::RegistrationEnded };
+        self.report(aor, cause, None, now);
     }
 
-    /// Time passes: wrap-ups end.
+    /// Notes what he or a supervisor said; saying that he is ready also ends his wrap-up, and that he is not a reservation.
+    pub fn set_intent(&mut self, aor: &Aor, intent: Intent, cause: Cause, now: Moment) {
+        match intent {
+            Intent::Ready => self.end_wrapup(aor),
+            Intent::NotReady(_) => self.withdraw(aor),
+        }
+        let agent = self.agents.entry(aor.clone()).or_default();
+        let is_other_reason = agent.reported == State::NotReady && intent != Intent::Ready && agent.intent != intent;
+        agent.intent = intent;
+        if is_other_reason {
+            let text = agent.intent.reason().and_then(kept);
+            agent.history.note(Entry { at: now, text, from: State::NotReady, to: State::NotReady, cause });
+        }
+        self.report(aor, cause, None, now);
+    }
+
+    fn withdraw(&mut self, aor: &Aor) {
+        self.counts.withdrawn += u64::from(self.end_reservation(aor).is_some());
+    }
+
+    /// Time passes: wrap-ups and reservations end.
     pub fn tick(&mut self, now: Moment) {
-        while let Some((ends, aor)) = self.wrapups.first().cloned() {
-            if ends > now {
-                return;
-            }
+        while let Some((_, aor)) = self.wrapups.first().filter(|(ends, _)| *ends <= now).cloned() {
             self.end_wrapup(&aor);
-            self.report(&aor, now);
+            self.report(&aor, Cause::WrapupEnded, None, now);
+        }
+        while let Some((_, aor)) = self.reservations.first().filter(|(ends, _)| *ends <= now).cloned() {
+            self.counts.expired += u64::from(self.end_reservation(&aor).is_some());
+            self.report(&aor, Cause::ReservationEnded, None, now);
         }
     }
 
     /// One agent; none of whom nothing is known.
     pub fn find(&self, aor: &[u8]) -> Option<&Agent> {
-        self.agents.get(aor)
+        self.agents.get(aor).map(|agent| &**agent)
     }
 
     /// What he is doing.
@@ -168,9 +297,10 @@ impl Book {
         self.find(aor).map_or(State::Unavailable, |agent| agent.state(now))
     }
 
-    /// All agents of whom something is known.
+    /// All agents of whom something is known but what they once did.
     pub fn iter(&self) -> impl Iterator<Item = (&Aor, &Agent)> {
-        self.agents.iter()
+        let known = self.agents.iter().filter(|(_, agent)| agent.gone_since.is_none());
+        known.map(|(aor, agent)| (aor, &**agent))
     }
 
     /// Takes away what changed, in order.
@@ -183,136 +313,60 @@ impl Book {
         !self.changes.is_empty()
     }
 
-    fn report(&mut self, aor: &Aor, now: Moment) {
+    /// Compares what he is doing with what was reported last. `text` is the queue, where there is one.
+    fn report(&mut self, aor: &Aor, cause: Cause, text: Option<&str>, now: Moment) {
         let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
-        let to = agent.state(now);
-        if agent.reported != to {
+        let (from, to) = (agent.reported, agent.state(now));
+        if from != to {
             (agent.reported, agent.since) = (to, now);
-            self.changes.push(Change { aor: aor.clone(), to });
+            let reason = agent.intent.reason().filter(|_| to == State::NotReady);
+            let text = reason.or(text).and_then(kept);
+            agent.history.note(Entry { at: now, text, from, to, cause });
+            self.changes.push(Change { aor: aor.clone(), from, to, cause });
         }
-        if agent.is_blank() {
+        // His place holds only if he is free at once.
+        let before = agent.idle_before.take();
+        match (agent.idle_since, to == State::Ready) {
+            (None, true) => {
+                let since = before.unwrap_or(now);
+                agent.idle_since = Some(since);
+                self.idle.add(since, aor);
+            }
+            (Some(since), false) => {
+                agent.idle_since = None;
+                self.idle.remove(since, aor);
+            }
+            _ => {}
+        }
+        self.keep_or_forget(aor, now);
+    }
+
+    /// Who has nothing but a history is kept for that, until so many others have come after him.
+    fn keep_or_forget(&mut self, aor: &Aor, now: Moment) {
+        let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
+        if !agent.is_blank() {
+            if let Some(since) = agent.gone_since.take() {
+                self.gone.remove(&(since, aor.clone()));
+            }
+        } else if agent.history.is_empty() {
             self.agents.remove(aor.as_bytes());
+        } else if agent.gone_since.is_none() {
+            agent.gone_since = Some(now);
+            self.gone.insert((now, aor.clone()));
+            if self.gone.len() > GONE_MAX
+                && let Some((_, oldest)) = self.gone.pop_first()
+            {
+                self.agents.remove(oldest.as_bytes());
+            }
         }
     }
+}
+
+/// A queue's name as its node says it.
+fn queue_name(octets: &[u8]) -> Box<str> {
+    kept(&String::from_utf8_lossy(octets)).unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WRAPUP: Duration = Duration::from_secs(8);
-
-    fn at(secs: u64) -> Moment {
-        Moment::from_micros(secs * 1_000_000)
-    }
-
-    fn anna() -> Aor {
-        Aor::from_user(b"anna").unwrap()
-    }
-
-    fn offer(book: &mut Book, key: u128, is_of_queue: bool, gate: Gate) -> bool {
-        book.offer(Offer { aor: &anna(), key: CallKey(key), is_of_queue, gate }, at(10))
-    }
-
-    fn registered() -> Book {
-        let mut book = Book::default();
-        book.set_registered(&anna(), true, at(1));
-        assert_eq!(book.state(b"anna", at(1)), State::Ready);
-        book
-    }
-
-    fn states(book: &mut Book) -> Vec<&'static str> {
-        book.take_changes().iter().map(|change| change.to.as_str()).collect()
-    }
-
-    #[test]
-    fn of_two_queues_at_the_same_moment_one_gets_the_agent() {
-        let mut book = registered();
-        assert!(offer(&mut book, 1, true, Gate::Queue));
-        assert!(!offer(&mut book, 2, true, Gate::Queue));
-        assert!(offer(&mut book, 1, true, Gate::Queue), "a repetition of the first");
-        assert_eq!(book.find(b"anna").unwrap().calls().len(), 1);
-    }
-
-    #[test]
-    fn a_direct_call_may_wait_unless_the_gate_is_for_all() {
-        let mut book = registered();
-        assert!(offer(&mut book, 1, true, Gate::Queue));
-        assert!(offer(&mut book, 2, false, Gate::Queue), "call waiting");
-        assert!(!offer(&mut book, 3, false, Gate::All));
-        assert!(offer(&mut book, 4, true, Gate::Off));
-    }
-
-    #[test]
-    fn a_call_from_a_queue_is_followed_by_wrap_up_and_a_direct_one_is_not() {
-        let mut book = registered();
-        offer(&mut book, 1, true, Gate::Queue);
-        book.note(&anna(), CallKey(1), Some(Doing::Talking), WRAPUP, at(11));
-        book.note(&anna(), CallKey(1), None, WRAPUP, at(20));
-        assert_eq!(states(&mut book), ["ready", "ringing", "in_use", "wrapup"]);
-        assert!(!offer(&mut book, 2, true, Gate::Queue));
-        book.tick(at(27));
-        assert_eq!(book.state(b"anna", at(27)), State::Wrapup);
-        book.tick(at(28));
-        assert_eq!(states(&mut book), ["ready"]);
-        offer(&mut book, 3, false, Gate::Queue);
-        book.note(&anna(), CallKey(3), Some(Doing::Talking), WRAPUP, at(30));
-        book.note(&anna(), CallKey(3), None, WRAPUP, at(31));
-        assert_eq!(states(&mut book), ["ringing", "in_use", "ready"]);
-    }
-
-    #[test]
-    fn a_call_that_nobody_took_is_not_wrapped_up() {
-        let mut book = registered();
-        offer(&mut book, 1, true, Gate::Queue);
-        book.note(&anna(), CallKey(1), None, WRAPUP, at(20));
-        assert_eq!(book.state(b"anna", at(20)), State::Ready);
-    }
-
-    #[test]
-    fn saying_ready_ends_a_wrap_up_and_saying_not_ready_keeps_queues_away() {
-        let mut book = registered();
-        offer(&mut book, 1, true, Gate::Queue);
-        book.note(&anna(), CallKey(1), Some(Doing::Talking), WRAPUP, at(11));
-        book.note(&anna(), CallKey(1), None, WRAPUP, at(20));
-        book.set_intent(&anna(), Intent::Ready, at(21));
-        assert_eq!(book.state(b"anna", at(21)), State::Ready);
-        book.set_intent(&anna(), Intent::NotReady("lunch".into()), at(22));
-        assert!(!offer(&mut book, 2, true, Gate::Queue));
-        assert!(offer(&mut book, 3, false, Gate::All), "a person may still call him");
-        book.tick(at(1_000));
-        assert!(book.wrapups.is_empty());
-    }
-
-    #[test]
-    fn two_calls_are_in_use_until_the_last_one_ends() {
-        let mut book = registered();
-        book.note(&anna(), CallKey(1), Some(Doing::Talking), WRAPUP, at(2));
-        offer(&mut book, 2, false, Gate::Queue);
-        book.note(&anna(), CallKey(2), Some(Doing::Talking), WRAPUP, at(3));
-        book.note(&anna(), CallKey(1), None, WRAPUP, at(4));
-        assert_eq!(book.state(b"anna", at(4)), State::InUse);
-        book.note(&anna(), CallKey(2), None, WRAPUP, at(5));
-        assert_eq!(book.state(b"anna", at(5)), State::Ready);
-    }
-
-    #[test]
-    fn nobody_is_remembered_for_nothing() {
-        let mut book = registered();
-        book.note(&anna(), CallKey(9), None, WRAPUP, at(2));
-        book.set_registered(&anna(), false, at(3));
-        assert_eq!(states(&mut book), ["ready", "unavailable"]);
-        assert_eq!(book.iter().count(), 0);
-    }
-
-    #[test]
-    fn an_agent_whose_registration_ran_out_is_in_use_until_he_hangs_up() {
-        let mut book = registered();
-        offer(&mut book, 1, true, Gate::Queue);
-        book.note(&anna(), CallKey(1), Some(Doing::Talking), Duration::ZERO, at(11));
-        book.set_registered(&anna(), false, at(12));
-        assert_eq!(book.state(b"anna", at(12)), State::InUse);
-        book.note(&anna(), CallKey(1), None, Duration::ZERO, at(13));
-        assert_eq!(book.state(b"anna", at(13)), State::Unavailable);
-    }
-}
+#[path = "book_tests.rs"]
+mod tests;

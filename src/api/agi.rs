@@ -4,8 +4,10 @@
 //! |---|---|---|
 //! | `locate` | user | `LOC_STATE`, and `LOC_DIAL`: what to dial, empty while he is registered nowhere |
 //! | `state` | user | `AGENT_STATE`, and `AGENT_REASON`: why he is not ready |
-//! | `set` | user, `ready` or `not_ready`, reason | `AGENT_STATE`: the state that follows |
+//! | `set` | user, `ready` or `not_ready`, reason | `AGENT_STATE`: the state that follows, `refused` for a reason that is not allowed |
+//! | `reserve` | skills (`sales&english`, empty for any), seconds, queue | `RESERVED_AGENT`, `RESERVED_DIAL`: empty when nobody is free |
 //!
+//! `reserve` also sets `__EDGE_RESERVATION`, which the dialplan of `asterisk-config` puts on the call as `X-Edge-Reservation`.
 //! Whoever is no user has the state `unknown`. Only nodes and this machine are answered; everything is bounded in size and time, so a node that hangs
 //! holds up nobody but itself.
 
@@ -18,8 +20,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::agents::Intent;
+use crate::agents::reservation::{HOLD, HOLD_MAX};
+use crate::agents::{Cause, Intent};
 use crate::dispatch::rules::Source;
+use crate::edge::located::{ReservedView, Unsaid, dial};
 use crate::edge::view::Viewer;
 use crate::transport::flow::{Flow, ListenerId, Protocol};
 
@@ -117,8 +121,8 @@ fn answer(viewer: &Viewer, question: &Question) -> Vec<(&'static str, String)> {
     match question.script.as_str() {
         "locate" => {
             let agent = viewer.location(user);
-            let dial = agent.as_ref().filter(|agent| !agent.contacts.is_empty());
-            let dial = dial.map_or_else(String::new, |agent| format!("PJSIP/{}@edge", agent.user));
+            let reached = agent.as_ref().filter(|agent| !agent.contacts.is_empty());
+            let dial = reached.map_or_else(String::new, |agent| dial(&agent.user));
             vec![("LOC_STATE", agent.map_or_else(unknown, |agent| agent.state)), ("LOC_DIAL", dial)]
         }
         "state" => {
@@ -126,17 +130,43 @@ fn answer(viewer: &Viewer, question: &Question) -> Vec<(&'static str, String)> {
             let reason = agent.as_ref().and_then(|agent| agent.reason.clone()).unwrap_or_default();
             vec![("AGENT_STATE", agent.map_or_else(unknown, |agent| agent.state)), ("AGENT_REASON", reason)]
         }
-        "set" => {
-            let intent = match argument(1) {
-                "ready" => Some(Intent::Ready),
-                "not_ready" => Some(Intent::NotReady(argument(2).chars().take(64).collect::<String>().into())),
-                _ => None,
-            };
-            let view = intent.and_then(|intent| viewer.set_intent(user, intent)).and_then(Result::ok);
-            vec![("AGENT_STATE", view.map_or_else(unknown, |agent| agent.state))]
+        "set" => vec![("AGENT_STATE", said(viewer, user, argument(1), argument(2)))],
+        "reserve" => {
+            let reserved = reserved(viewer, argument(0), argument(1), argument(2));
+            vec![
+                ("RESERVED_AGENT", reserved.agent.unwrap_or_default()),
+                ("RESERVED_DIAL", reserved.dial.unwrap_or_default()),
+                // The legs that this call dials inherit it.
+                ("__EDGE_RESERVATION", reserved.token.unwrap_or_default()),
+            ]
         }
         _ => Vec::new(),
     }
+}
+
+/// What an agent says of himself, and the state that follows.
+fn said(viewer: &Viewer, user: &str, word: &str, reason: &str) -> String {
+    let intent = match word {
+        "ready" => Intent::Ready,
+        "not_ready" => Intent::NotReady(reason.chars().take(64).collect::<String>().into()),
+        _ => return "unknown".to_owned(),
+    };
+    match viewer.set_intent(user, intent, Cause::OwnWord) {
+        Ok(agent) => agent.state,
+        Err(Unsaid::Reason(_)) => "refused".to_owned(),
+        Err(Unsaid::Unknown | Unsaid::Store(_)) => "unknown".to_owned(),
+    }
+}
+
+/// Nobody, too, for a skill that no user has.
+fn reserved(viewer: &Viewer, skills: &str, secs: &str, queue: &str) -> ReservedView {
+    let skills: Vec<&str> = skills.split('&').filter(|skill| !skill.is_empty()).collect();
+    let hold = secs.parse().map_or(HOLD, Duration::from_secs).clamp(Duration::from_secs(1), HOLD_MAX);
+    let queue = Some(queue).filter(|queue| !queue.is_empty());
+    viewer.reserve(&skills, queue, hold).unwrap_or_else(|known| {
+        tracing::debug!("a node wants {skills:?} of an agent; known are {known:?}");
+        ReservedView::default()
+    })
 }
 
 /// Text inside the quotes of an AGI command.

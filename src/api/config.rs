@@ -10,8 +10,11 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Checked, Environment};
+use crate::config::checked::AuthConfig;
+use crate::config::{self, Checked, Config, Environment, SystemEnvironment};
 use crate::edge::view::{ConfigView, Viewer};
+use crate::registrar::users::Secrets;
+use crate::registrar::{User, Users};
 
 use super::reply::Refusal;
 
@@ -56,16 +59,23 @@ pub async fn reload(State(viewer): State<Viewer>) -> Result<(StatusCode, Json<Re
     Ok((status, Json(ReloadView { ok: report.is_ok, changes, problems, generation: report.generation.to_string() })))
 }
 
-/// Stands in for variables and files that a posted text names: nobody learns over the API what this machine has.
-struct NothingRead;
+/// Stands in for variables and files that a posted text names: nobody learns over the API what this machine has. The file of
+/// users that serves is the exception, since the edge tells of it anyway.
+struct NothingRead<'a> {
+    users_file: Option<&'a Path>,
+}
 
-impl Environment for NothingRead {
+impl Environment for NothingRead<'_> {
     fn variable(&self, _: &str) -> Option<String> {
         Some(STAND_IN.to_owned())
     }
 
     fn first_line(&self, _: &Path) -> io::Result<String> {
         Ok(STAND_IN.to_owned())
+    }
+
+    fn users(&self, path: &Path) -> io::Result<Option<String>> {
+        if self.users_file == Some(path) { SystemEnvironment.users(path) } else { Ok(None) }
     }
 }
 
@@ -78,15 +88,42 @@ pub async fn diff(State(viewer): State<Viewer>, body: Bytes) -> Result<Json<Diff
         std::str::from_utf8(&body).map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the file is not UTF-8"))?;
     let serving = viewer.writer.status.load().config.clone();
     let lines = |list: &[config::Problem]| list.iter().map(ToString::to_string).collect();
-    Ok(Json(match config::check(text, &NothingRead) {
+    let environment = NothingRead { users_file: auth_of(&serving).and_then(|auth| auth.users_file.as_deref()) };
+    Ok(Json(match config::check(text, &environment) {
         Ok(Checked { mut config, warnings }) => {
             config.edge.secret.clone_from(&serving.edge.secret);
             if let (Some(new), Some(old)) = (&mut config.api, &serving.api) {
                 new.token.clone_from(&old.token);
             }
+            if let (Some(new), Some(old)) =
+                (config.registrar.as_mut().and_then(|own| own.auth.as_mut()), auth_of(&serving))
+            {
+                new.users = comparable(new, old);
+            }
             let changes = config::diff(&serving, &config).iter().map(ToString::to_string).collect();
             DiffView { changes, problems: vec![], warnings: lines(&warnings) }
         }
         Err(problems) => DiffView { changes: vec![], problems: lines(&problems.0), warnings: vec![] },
+    }))
+}
+
+fn auth_of(config: &Config) -> Option<&AuthConfig> {
+    config.registrar.as_ref()?.auth.as_ref()
+}
+
+/// The users of a posted text, with the serving ones' secrets where only a stand-in is known; of a file that was not read, the
+/// serving users.
+fn comparable(new: &AuthConfig, old: &AuthConfig) -> Users {
+    if new.users_file.is_some() && new.users_file != old.users_file {
+        return old.users.clone();
+    }
+    Users::new(new.users.iter().map(|(aor, user)| {
+        let before = old.users.secrets(aor.as_bytes()).filter(|before| **before != user.secrets);
+        let is_stand_in =
+            || Secrets::of_password(aor.as_bytes(), new.realm.as_bytes(), STAND_IN.as_bytes()) == user.secrets;
+        match before.filter(|_| is_stand_in()) {
+            Some(before) => (aor.clone(), User { secrets: before.clone(), ..user.clone() }),
+            None => (aor.clone(), user.clone()),
+        }
     }))
 }

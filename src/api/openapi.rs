@@ -6,12 +6,12 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::edge::events::News;
-use crate::edge::located::AgentView;
+use crate::edge::located::{AgentView, ChangeView, ReservedView};
 use crate::edge::view::{CallView, ConfigView, ExplainView, NodeView, StatusView};
 
 use super::config::{DiffView, ReloadView};
 use super::nodes::NodeState;
-use super::registrations::AgentState;
+use super::registrations::{AgentState, AgentWanted};
 use super::reply::Problem;
 use super::routes::{self, Route};
 
@@ -83,6 +83,16 @@ fn operation(route: &Route) -> Value {
             let schema = json!({ "application/json": { "schema": reference("AgentState") } });
             operation["requestBody"] = json!({ "required": true, "content": schema });
         }
+        "/api/v1/agents/reserve" => {
+            let schema = json!({ "application/json": { "schema": reference("AgentWanted") } });
+            operation["requestBody"] = json!({ "required": true, "content": schema });
+        }
+        "/api/v1/agents/reserve/dial" => {
+            let text = json!({ "type": "string" });
+            let properties = json!({ "skills": text, "queue": text, "hold_secs": { "type": "integer" } });
+            let schema = json!({ "schema": { "type": "object", "properties": properties } });
+            operation["requestBody"] = json!({ "content": { "application/x-www-form-urlencoded": schema } });
+        }
         "/api/v1/config/diff" => {
             let schema = json!({ "application/yaml": { "schema": { "type": "string" } } });
             operation["requestBody"] = json!({ "required": true, "content": schema });
@@ -107,6 +117,8 @@ fn schemas() -> Value {
     generator.subschema_for::<NodeView>();
     generator.subschema_for::<CallView>();
     generator.subschema_for::<AgentView>();
+    generator.subschema_for::<ChangeView>();
+    generator.subschema_for::<ReservedView>();
     generator.subschema_for::<ExplainView>();
     generator.subschema_for::<News>();
     generator.subschema_for::<ConfigView>();
@@ -114,6 +126,7 @@ fn schemas() -> Value {
     generator.subschema_for::<DiffView>();
     generator.subschema_for::<NodeState>();
     generator.subschema_for::<AgentState>();
+    generator.subschema_for::<AgentWanted>();
     generator.subschema_for::<Problem>();
     Value::Object(generator.take_definitions(true))
 }

@@ -1,13 +1,16 @@
 //! Who is registered, and where; who is free, and who is not.
 
-use axum::Json;
+use std::time::Duration;
+
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Form, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::agents::Intent;
-use crate::edge::located::AgentView;
+use crate::agents::reservation::{HOLD, HOLD_MAX};
+use crate::agents::{Cause, Intent};
+use crate::edge::located::{self, AgentView, ChangeView, ReservedView, Unsaid};
 use crate::edge::view::Viewer;
 
 use super::reply::Refusal;
@@ -33,12 +36,13 @@ pub async fn one(State(viewer): State<Viewer>, Path(aor): Path<String>) -> Resul
     viewer.location(&aor).map(Json).ok_or_else(|| unknown(&aor))
 }
 
-/// The same for a dialplan: his state, a comma, and what to dial; nothing behind the comma while he is registered nowhere.
+/// The same for a dialplan: his state, a comma, and what to dial; nothing behind the comma while he is registered nowhere. Who is no
+/// user is `unknown`, in words that can be taken apart like the others: CURL() hands on whatever body comes with a 404.
 /// `CUT(answer,\,,2)` takes it apart.
-pub async fn dial(State(viewer): State<Viewer>, Path(aor): Path<String>) -> Result<String, Refusal> {
-    let agent = viewer.location(&aor).ok_or_else(|| unknown(&aor))?;
-    let dial = if agent.contacts.is_empty() { String::new() } else { format!("PJSIP/{}@edge", agent.user) };
-    Ok(format!("{},{dial}", agent.state))
+pub async fn dial(State(viewer): State<Viewer>, Path(aor): Path<String>) -> (StatusCode, String) {
+    let Some(agent) = viewer.location(&aor) else { return (StatusCode::NOT_FOUND, "unknown,".to_owned()) };
+    let dial = if agent.contacts.is_empty() { String::new() } else { located::dial(&agent.user) };
+    (StatusCode::OK, format!("{},{dial}", agent.state))
 }
 
 /// What is wanted of an agent.
@@ -80,14 +84,77 @@ pub async fn set_state(
             return Err(Refusal::new(StatusCode::BAD_REQUEST, error).hint("ready or not_ready; the rest is seen"));
         }
     };
-    match viewer.set_intent(&user, intent) {
-        Some(Ok(view)) => Ok(Json(view)),
-        Some(Err(error)) => Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())),
-        None => Err(unknown(&user)),
+    viewer.set_intent(&user, intent, Cause::SupervisorsWord).map(Json).map_err(|why| match why {
+        Unsaid::Unknown => unknown(&user),
+        Unsaid::Reason(allowed) => Refusal::new(StatusCode::BAD_REQUEST, "that reason is not allowed")
+            .hint(format!("one of agents.reasons: {}", allowed.join(", "))),
+        Unsaid::Store(error) => Refusal::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
+    })
+}
+
+/// What one agent is doing.
+pub async fn agent(state: State<Viewer>, user: Path<String>) -> Result<Json<AgentView>, Refusal> {
+    one(state, user).await
+}
+
+/// What he did last, the oldest first.
+pub async fn history(State(viewer): State<Viewer>, Path(user): Path<String>) -> Result<Json<Vec<ChangeView>>, Refusal> {
+    viewer.history(&user).map(Json).ok_or_else(|| unknown(&user))
+}
+
+/// Who is wanted for a call.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentWanted {
+    /// Skills, all of which he has; none for anybody who is free.
+    pub skills: Vec<String>,
+    /// The queue that his wrap-up goes by.
+    pub queue: Option<String>,
+    /// Seconds for which he is held, 1 to 60. Default: 10.
+    pub hold_secs: Option<u64>,
+}
+
+/// Holds the longest idle agent with the wanted skills.
+pub async fn reserve(
+    State(viewer): State<Viewer>,
+    Json(wanted): Json<AgentWanted>,
+) -> Result<Json<ReservedView>, Refusal> {
+    hold(&viewer, &wanted).map(Json)
+}
+
+/// The same as a form sends it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WantedForm {
+    /// Skills with commas or blanks between them; `+` is a blank in a form.
+    skills: String,
+    queue: Option<String>,
+    hold_secs: Option<u64>,
+}
+
+/// The same for a dialplan, `CURL(URL,skills=sales)`: agent, what to dial, and what the call shows in `X-Edge-Reservation`, with commas
+/// between them, and nothing but these when nobody is free.
+pub async fn reserve_dial(State(viewer): State<Viewer>, Form(form): Form<WantedForm>) -> Result<String, Refusal> {
+    let skills = form.skills.split([',', ' ']).filter(|skill| !skill.is_empty()).map(str::to_owned).collect();
+    let view = hold(&viewer, &AgentWanted { skills, queue: form.queue, hold_secs: form.hold_secs })?;
+    Ok([view.agent, view.dial, view.token].map(Option::unwrap_or_default).join(","))
+}
+
+fn hold(viewer: &Viewer, wanted: &AgentWanted) -> Result<ReservedView, Refusal> {
+    let hold = wanted.hold_secs.map_or(HOLD, Duration::from_secs);
+    if hold.is_zero() || hold > HOLD_MAX {
+        let error = format!("an agent is held for 1 to {} seconds", HOLD_MAX.as_secs());
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, error));
     }
+    let skills: Vec<&str> = wanted.skills.iter().map(String::as_str).collect();
+    viewer.reserve(&skills, wanted.queue.as_deref(), hold).map_err(|known| {
+        let known = if known.is_empty() { "no user has any".to_owned() } else { known.join(", ") };
+        Refusal::new(StatusCode::BAD_REQUEST, format!("no user has all of these skills: {}", skills.join(", ")))
+            .hint(format!("skills stand in dispatcher.yaml with the users; known are: {known}"))
+    })
 }
 
 fn unknown(user: &str) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("there is no user {user:?}"))
-        .hint("users stand in dispatcher.yaml under registrar.users")
+        .hint("users stand in dispatcher.yaml under registrar.users, and in registrar.users_file")
 }

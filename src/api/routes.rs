@@ -22,6 +22,9 @@ pub struct Route {
     handler: fn() -> MethodRouter<Viewer>,
 }
 
+/// Where a dialplan reserves an agent by CURL().
+pub const RESERVE_DIAL: &str = "/api/v1/agents/reserve/dial";
+
 /// Everything that is served.
 pub fn all() -> Vec<Route> {
     let route = |method, path, summary, answer, handler| Route {
@@ -55,6 +58,22 @@ pub fn all() -> Vec<Route> {
         }),
         route("get", "/api/v1/agents", "All users, and what they are doing.", Some("AgentView[]"), || {
             get(registrations::agents)
+        }),
+        route("get", "/api/v1/agents/{user}", "What one agent is doing.", Some("AgentView"), || {
+            get(registrations::agent)
+        }),
+        route("get", "/api/v1/agents/{user}/history", "What an agent did last, and why.", Some("ChangeView[]"), || {
+            get(registrations::history)
+        }),
+        route(
+            "post",
+            "/api/v1/agents/reserve",
+            "Holds the longest idle agent for a call.",
+            Some("ReservedView"),
+            || post(registrations::reserve),
+        ),
+        route("post", RESERVE_DIAL, "For CURL() in a dialplan: `agent,what to dial,token`.", None, || {
+            post(registrations::reserve_dial)
         }),
         route("put", "/api/v1/agents/{user}/state", "Makes an agent ready or not.", Some("AgentView"), || {
             put(registrations::set_state)

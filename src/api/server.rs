@@ -90,7 +90,7 @@ async fn guard(token: Option<Arc<str>>, request: Request, next: Next) -> Respons
             let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
             return refusal.hint("send `Authorization: Bearer TOKEN`, or use --token").into_response();
         }
-        None if request.method() != Method::GET && !is_deliberate(request.headers()) => {
+        None if request.method() != Method::GET && !is_deliberate(path, request.headers()) => {
             let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "changes need a content type");
             return refusal.hint("send `Content-Type: application/json`").into_response();
         }
@@ -104,7 +104,11 @@ fn shows(headers: &HeaderMap, token: &str) -> bool {
     shown.is_some_and(|shown| bool::from(shown.ct_eq(token.as_bytes())))
 }
 
-fn is_deliberate(headers: &HeaderMap) -> bool {
+/// CURL() in a dialplan sends forms and nothing else. A browser that sends one from a page of another site says from where.
+fn is_deliberate(path: &str, headers: &HeaderMap) -> bool {
+    if path == super::routes::RESERVE_DIAL && !headers.contains_key(header::ORIGIN) {
+        return true;
+    }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.starts_with("application/json") || kind.starts_with("application/yaml")
 }

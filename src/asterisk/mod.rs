@@ -1,5 +1,9 @@
 //! What only Asterisk speaks.
 //!
-//! [`node_files`] makes the configuration that a stock node needs to stand behind the edge.
+//! - [`node_files`]: the configuration that a stock node needs to stand behind the edge
+//! - [`channels`]: what a node says of its calls (ARI)
+//! - [`reconcile`]: where edge and node disagree about a call, and what follows
 
+pub mod channels;
 pub mod node_files;
+pub mod reconcile;

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::Config;
-use crate::config::checked::NodeConfig;
+use crate::config::checked::{AriConfig, NodeConfig, Surplus};
 use crate::dispatch::node::NodeUri;
+use crate::registrar::Aor;
 
 /// Folders of an Asterisk, as the package sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +77,27 @@ const PUBLISH: [(&str, &str); 4] = [
     ("queues.conf", include_str!("templates/queues.conf")),
 ];
 
+/// What comes to them when a dialplan may ask by FastAGI.
+const AGI: [(&str, &str); 2] = [
+    ("modules.conf", include_str!("templates/agi-modules.conf")),
+    ("extensions.conf", include_str!("templates/agi-extensions.conf")),
+];
+
+/// Reasons for not being ready that have a feature code, a digit each.
+const REASON_CODES_MAX: usize = 9;
+
+/// The same, when the edge compares its calls with the node's channels.
+const ARI: [(&str, &str); 3] = [
+    ("modules.conf", include_str!("templates/ari-modules.conf")),
+    ("http.conf", include_str!("templates/http.conf")),
+    ("ari.conf", include_str!("templates/ari.conf")),
+];
+
 /// Members of the queue that is written as an example.
 const MEMBERS_MAX: usize = 1_000;
+
+/// Where a URL without a port leads.
+const HTTP_PORT: u16 = 80;
 
 /// Audio ports of a node.
 const RTP_PORTS: (u16, u16) = (10_000, 20_000);
@@ -97,12 +117,15 @@ pub fn node_files(
     let values = values(config, found, ip, folders);
     let fill = |(name, template): (&'static str, &str)| NodeFile { name, text: filled(template, &values) };
     let mut files: Vec<NodeFile> = TEMPLATES.into_iter().map(fill).collect();
-    if config.registrar.as_ref().is_some_and(|registrar| registrar.agents.publish) {
-        for part in PUBLISH.into_iter().map(fill) {
-            match files.iter_mut().find(|file| file.name == part.name) {
-                Some(file) => file.text += &part.text,
-                None => files.push(part),
-            }
+    let registrar = config.registrar.as_ref();
+    let has_ari = config.ari.as_ref().is_some_and(|ari| ari.url_of(found).is_some());
+    let publish = PUBLISH.into_iter().filter(|_| registrar.is_some_and(|registrar| registrar.agents.publish));
+    let agi = AGI.into_iter().filter(|_| registrar.is_some_and(|registrar| registrar.agi.is_some()));
+    let ari = ARI.into_iter().filter(|_| has_ari);
+    for part in publish.chain(agi).chain(ari).map(fill) {
+        match files.iter_mut().find(|file| file.name == part.name) {
+            Some(file) => file.text += &part.text,
+            None => files.push(part),
         }
     }
     Ok(files)
@@ -117,7 +140,8 @@ fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> 
         all.iter().map(|ip| format!("{word}={ip}")).collect::<Vec<_>>().join("\n")
     };
     let max_calls = node.max_calls.map_or_else(String::new, |max| format!("maxcalls = {max}"));
-    vec![
+    let mut values = ari_values(config.ari.as_ref(), node, ip);
+    values.extend([
         ("node", node.name.clone()),
         ("node_ip", bracketed(ip)),
         ("node_port", node.uri.port.unwrap_or(NodeUri::DEFAULT_PORT).to_string()),
@@ -137,15 +161,67 @@ fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> 
         ("key_dir", folders.key.clone()),
         ("max_calls_line", max_calls),
         ("queue_members", queue_members(config)),
+        ("reason_codes", reason_codes(config)),
+        ("skill", skill(config).to_owned()),
+        ("of_skill", if skill(config).is_empty() { String::new() } else { format!(" for {}", skill(config)) }),
+        // Last, since it stands inside the reasons' codes.
+        ("agi", agi_address(config, &edge_host)),
+    ]);
+    values
+}
+
+fn ari_values(ari: Option<&AriConfig>, node: &NodeConfig, ip: IpAddr) -> Vec<(&'static str, String)> {
+    let Some(ari) = ari else { return Vec::new() };
+    let url = ari.url_of(node).unwrap_or_default();
+    let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let port = crate::sip::uri::parse_hostport(host.as_bytes()).and_then(|(_, port)| port).unwrap_or(HTTP_PORT);
+    vec![
+        ("ari_bind", ip.to_string()),
+        ("ari_port", port.to_string()),
+        ("ari_user", ari.user.clone()),
+        ("ari_password", ari.password.reveal().to_owned()),
+        ("ari_read_only", if ari.surplus == Surplus::Report { "yes" } else { "no" }.to_owned()),
     ]
+}
+
+/// `*71`, and with a list of reasons `*711`, `*712` and so on; then `*71` is the first of them.
+fn reason_codes(config: &Config) -> String {
+    let reasons = config.registrar.as_ref().map_or(&[][..], |registrar| &registrar.agents.reasons);
+    let code = |code: String, reason: &str| {
+        format!(
+            "exten => {code},1,Set(EDGE_AGENT=${{PJSIP_HEADER(read,X-Edge-Agent)}})\n \
+             same => n,AGI(agi://{{{{agi}}}}/set,${{EDGE_AGENT}},not_ready,{reason})\n \
+             same => n,Goto(said-${{AGENT_STATE}},1)"
+        )
+    };
+    let first = code("*71".to_owned(), reasons.first().map_or("", |reason| reason));
+    let numbered = reasons.iter().take(REASON_CODES_MAX).enumerate();
+    let numbered = numbered.map(|(at, reason)| code(format!("*71{}", at + 1), reason));
+    std::iter::once(first).chain(numbered).collect::<Vec<_>>().join("\n")
+}
+
+/// A skill for the example: the first that a user has.
+fn skill(config: &Config) -> &str {
+    let people = config.registrar.iter().flat_map(|registrar| registrar.agents.people.values());
+    people.flat_map(|person| &person.skills).next().map_or("", |skill| skill)
+}
+
+/// Where nodes ask by FastAGI: at every address of the edge is at that one which they reach it by.
+fn agi_address(config: &Config, edge_host: &str) -> String {
+    let Some(agi) = config.registrar.as_ref().and_then(|registrar| registrar.agi) else { return String::new() };
+    if agi.ip().is_unspecified() { format!("{edge_host}:{}", agi.port()) } else { agi.to_string() }
 }
 
 /// All users as members of one queue.
 fn queue_members(config: &Config) -> String {
     let auth = config.registrar.as_ref().and_then(|registrar| registrar.auth.as_ref());
-    let users = auth.iter().flat_map(|auth| &auth.users).take(MEMBERS_MAX);
-    let member = |name: &String| format!("member => Local/{name}@edge-agent/n,0,{name},Custom:{name}");
-    users.map(|user| member(&user.name)).collect::<Vec<_>>().join("\n")
+    let mut users: Vec<&Aor> = auth.iter().flat_map(|auth| auth.users.names()).collect();
+    users.sort_unstable();
+    let member = |name: &Aor| {
+        let name = String::from_utf8_lossy(name.as_bytes());
+        format!("member => Local/{name}@edge-agent/n,0,{name},Custom:{name}")
+    };
+    users.into_iter().take(MEMBERS_MAX).map(member).collect::<Vec<_>>().join("\n")
 }
 
 /// Where the node reaches the edge: the first listener of the node's address family, as others see it.
@@ -211,6 +287,25 @@ mod tests {
     }
 
     #[test]
+    fn a_node_whose_channels_are_read_gets_ari_and_one_whose_are_not_gets_none() {
+        let text = "listen: [\"udp://192.0.2.1:5060\"]\nari: { password: hush, surplus: report }\npools:\n  inbound:\n    nodes:\n      \
+                    - { name: ast-1, uri: \"sip:192.0.2.11\" }\n      - { name: ast-2, uri: \"sip:192.0.2.12\", ari: off }\n      \
+                    - { name: ast-3, uri: \"sip:192.0.2.13\", ari: \"http://ast-3.example.com:8099/ari\" }\n";
+        let config = check(text, &SystemEnvironment).unwrap().config;
+        let of = |node| node_files(&config, node, None, &Folders::default()).unwrap();
+        let text = |node, name: &str| of(node).into_iter().find(|file| file.name == name).map(|file| file.text);
+        let http = text("ast-1", "http.conf").unwrap();
+        assert!(http.contains("bindaddr = 192.0.2.11\nbindport = 8088"), "{http}");
+        let ari = text("ast-1", "ari.conf").unwrap();
+        assert!(ari.contains("[edge]\ntype = user\nread_only = yes\npassword = hush"), "{ari}");
+        assert!(text("ast-1", "modules.conf").unwrap().contains("res_ari_channels.so"));
+        assert!(text("ast-3", "http.conf").unwrap().contains("bindaddr = 192.0.2.13\nbindport = 8099"));
+        assert_eq!(text("ast-2", "ari.conf"), None);
+        assert!(!text("ast-2", "modules.conf").unwrap().contains("res_ari"));
+        assert!(of("ast-1").iter().all(|file| !file.text.contains("{{")));
+    }
+
+    #[test]
     fn ipv6_addresses_stand_in_brackets_where_a_port_follows() {
         let files = made(&config("[\"udp://[2001:db8::1]:5060\"]", "sip:[2001:db8::11]:5060"), None);
         assert!(files[0].text.contains("bind=[2001:db8::11]:5060"));
@@ -226,6 +321,34 @@ mod tests {
         assert!(made(&config, Some("192.0.2.7".parse().unwrap()))[0].text.contains("bind=192.0.2.7:5060"));
         let error = node_files(&config, "nobody", None, &Folders::default()).unwrap_err();
         assert!(error.to_string().contains("ast-1"), "{error}");
+    }
+
+    fn agents(keys: &str) -> String {
+        let text = format!(
+            "listen: [\"udp://192.0.2.1:5060\"]\npools: {{ inbound: {{ nodes: [{{ name: ast-1, uri: \"sip:192.0.2.11\" }}] }} }}\n\
+             registrar: {{ users: [{{ name: 1001, password: a, skills: [sales] }}] }}\nagents: {{ {keys} }}\n"
+        );
+        let files = made(&check(&text, &SystemEnvironment).unwrap().config, None);
+        files.into_iter().filter(|file| file.name != "queues.conf").map(|file| file.text).collect()
+    }
+
+    #[test]
+    fn feature_codes_are_there_where_the_edge_listens_for_them_one_for_each_reason() {
+        let text = agents("agi: \"0.0.0.0:4573\", reasons: [lunch, team meeting]");
+        for line in [
+            "exten => *70,1,Set(EDGE_AGENT=${PJSIP_HEADER(read,X-Edge-Agent)})",
+            " same => n,AGI(agi://192.0.2.1:4573/set,${EDGE_AGENT},not_ready,team meeting)",
+            " same => n,AGI(agi://192.0.2.1:4573/reserve,sales,10,q710)",
+            "load = res_agi.so                   ; AGI(agi://...)",
+        ] {
+            assert_eq!(text.lines().filter(|known| *known == line).count(), 1, "{line}\n{text}");
+        }
+        assert_eq!(text.matches("not_ready,lunch)").count(), 2, "*71 is the first of them, and *711");
+        assert_eq!(
+            agents("agi: \"192.0.2.9:4573\"").matches("192.0.2.9:4573/set,${EDGE_AGENT},not_ready,)").count(),
+            1
+        );
+        assert!(!agents("publish: true").contains("agi"));
     }
 
     #[test]

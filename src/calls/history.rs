@@ -56,6 +56,10 @@ pub enum Choice {
     Sticky,
     /// The node that had this Call-ID before.
     Affinity,
+    /// The node that has another call of the agent who is calling.
+    AgentAffinity,
+    /// The node that has the call which this one replaces.
+    Replaces,
     /// No node looks alive: the least suspicious one.
     Panic,
     /// Where the agent's phones are.
@@ -72,6 +76,8 @@ impl Choice {
             Choice::Hash => "hash",
             Choice::Sticky => "sticky",
             Choice::Affinity => "affinity",
+            Choice::AgentAffinity => "agent_affinity",
+            Choice::Replaces => "replaces",
             Choice::Panic => "panic",
             Choice::Location => "location",
         }
@@ -206,6 +212,8 @@ pub enum EndCause {
     DialogGone,
     /// A request for it met a node that is down.
     NodeDown,
+    /// The node has no such call.
+    Reconciled,
 }
 
 impl EndCause {
@@ -222,11 +230,12 @@ impl EndCause {
             EndCause::SessionTimer => "session_timer",
             EndCause::DialogGone => "dialog_gone",
             EndCause::NodeDown => "node_down",
+            EndCause::Reconciled => "reconciled",
         }
     }
 
     /// Every cause.
-    pub const ALL: [EndCause; 10] = [
+    pub const ALL: [EndCause; 11] = [
         EndCause::Bye,
         EndCause::ByeUnanswered,
         EndCause::Failed,
@@ -237,6 +246,7 @@ impl EndCause {
         EndCause::SessionTimer,
         EndCause::DialogGone,
         EndCause::NodeDown,
+        EndCause::Reconciled,
     ];
 }
 

@@ -63,6 +63,10 @@ pub struct Lease {
     pub caller_tag: u32,
     /// The agent who is calling, if one is.
     pub agent: Option<Box<[u8]>>,
+    /// For a call to an agent: the queue that sent it, perhaps without a name; none for any other call.
+    pub queue: Option<Box<[u8]>>,
+    /// Whether the agent at one of its ends holds the call.
+    pub hold: Hold,
     /// The node that has the call.
     pub node: NodeId,
     /// The pool that it was chosen from.
@@ -88,6 +92,24 @@ pub struct Lease {
     pub errands: Vec<Errand>,
     /// When the wheel will bring it up next.
     pub scheduled: Moment,
+}
+
+/// Whether the agent's side holds a call (RFC 3264 section 8.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// It does.
+    pub is_held: bool,
+    /// What it asks for, until the other side has answered.
+    pub asked: Option<HoldAsked>,
+}
+
+/// An offer of the agent's side that is not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldAsked {
+    /// CSeq of the request that carries it.
+    pub cseq: u32,
+    /// Whether it holds the call.
+    pub is_held: bool,
 }
 
 /// RFC 4028.
@@ -307,6 +329,12 @@ impl Lease {
     /// True while the call takes a place on its node.
     pub fn is_open(&self) -> bool {
         self.seat.is_some()
+    }
+
+    /// True for a call that a node told of and no message has passed for: its caller's address and tag are not known, and the
+    /// way to a phone is a guess.
+    pub fn is_hearsay(&self) -> bool {
+        self.transaction == 0 && self.caller_tag == 0
     }
 
     /// When the call was answered.

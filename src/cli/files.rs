@@ -94,6 +94,11 @@ fn summary(config: &Config) -> String {
         text += &format!("pool {}: {}, {}\n", pool.name, pool.algorithm.as_str(), shares.join(", "));
     }
     text += &format!("gateways: {}\n", names(config.gateways.iter().map(|gateway| gateway.name.as_str()).collect()));
+    if let Some(registrar) = &config.registrar {
+        let users =
+            registrar.auth.as_ref().map_or_else(|| "everybody".to_owned(), |auth| count(auth.users.len(), "user"));
+        text += &format!("registrar: {users}, {}\n", count(registrar.contacts.len(), "permanent contact"));
+    }
     let health = &config.health;
     text += &format!(
         "a dead node is noticed after {:?} at the latest: the next probe after up to {:?}, then {} time-outs of {:?}\n",

@@ -112,8 +112,10 @@ enum Command {
         /// The call's Call-ID.
         call_id: String,
     },
-    /// All users, and what they are doing.
+    /// All users and what they are doing, or one of them and what he did last.
     Agents {
+        /// One user.
+        user: Option<String>,
         /// So many at most.
         #[arg(long, default_value_t = 1_000)]
         limit: usize,
@@ -179,7 +181,8 @@ pub fn main() -> Exit {
             client().and_then(|client| operate::calls(&client, node.as_deref(), *limit, json))
         }
         Command::Explain { call_id } => client().and_then(|client| operate::explain(&client, call_id, json)),
-        Command::Agents { limit } => client().and_then(|client| operate::agents(&client, *limit, json)),
+        Command::Agents { user: Some(user), .. } => client().and_then(|client| operate::agent(&client, user, json)),
+        Command::Agents { user: None, limit } => client().and_then(|client| operate::agents(&client, *limit, json)),
         Command::Ready { user } => client().and_then(|client| operate::set_agent(&client, user, "ready", None, json)),
         Command::NotReady { user, reason } => {
             client().and_then(|client| operate::set_agent(&client, user, "not_ready", reason.as_deref(), json))

@@ -3,11 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::api::config::ReloadView;
-use crate::edge::located::AgentView;
+use crate::edge::located::{AgentView, ChangeView};
 use crate::edge::view::{CallView, ExplainView, NodeView, StatusView};
 
 use super::client::{Client, parse, path_part};
@@ -52,6 +52,23 @@ pub fn calls(client: &Client, node: Option<&str>, limit: usize, json: bool) -> C
 pub fn agents(client: &Client, limit: usize, json: bool) -> CommandResult {
     let agents: Vec<AgentView> = client.get(&format!("/api/v1/agents?limit={limit}"))?;
     print(&agents, json, |agents| show::agents(agents));
+    Ok(Exit::Done)
+}
+
+/// One agent and what he did last, the oldest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AgentStory {
+    /// What he is doing.
+    pub agent: AgentView,
+    /// What he did.
+    pub history: Vec<ChangeView>,
+}
+
+/// `agents USER`
+pub fn agent(client: &Client, user: &str, json: bool) -> CommandResult {
+    let path = format!("/api/v1/agents/{}", path_part(user));
+    let story = AgentStory { agent: client.get(&path)?, history: client.get(&format!("{path}/history"))? };
+    print(&story, json, show::agent);
     Ok(Exit::Done)
 }
 

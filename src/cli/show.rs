@@ -1,7 +1,9 @@
 //! How things look in a terminal.
 
-use crate::edge::located::{AgentView, ContactView};
+use crate::edge::located::{AgentView, ChangeView, ContactView};
 use crate::edge::view::{CallView, ExplainView, NodeView, StatusView};
+
+use super::operate::AgentStory;
 
 /// A table with aligned columns; numbers stand right.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -94,7 +96,7 @@ pub fn nodes(nodes: &[NodeView]) -> String {
             trip.map_or("-".to_owned(), |trip| format!("{trip:.1} ms")),
             if seen.is_finite() { format!("{seen:.1}s ago") } else { "never".to_owned() },
             node.addresses.first().map_or_else(|| "?".to_owned(), |a| a.address.clone()),
-            node.why.clone().unwrap_or_default(),
+            node.why.iter().chain(&node.complaints).map(String::as_str).collect::<Vec<_>>().join("; "),
         ]
     };
     let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
@@ -122,7 +124,8 @@ pub fn calls(calls: &[CallView]) -> String {
 pub fn agents(agents: &[AgentView]) -> String {
     let row = |agent: &AgentView| {
         let phone = agent.contacts.first().map_or_else(|| "-".to_owned(), |contact| contact.reached_at.clone());
-        let reason = agent.reason.clone().unwrap_or_default();
+        let reserved = agent.reserved_secs.map(|secs| format!("reserved for {}", duration(secs)));
+        let reason = reserved.or_else(|| agent.reason.clone()).unwrap_or_default();
         vec![
             agent.user.clone(),
             agent.state.clone(),
@@ -136,14 +139,36 @@ pub fn agents(agents: &[AgentView]) -> String {
     table(&["AGENT", "STATE", "FOR", "CALLS", "PHONE", ""], &rows)
 }
 
+/// One agent, and what he did last.
+pub fn agent(story: &AgentStory) -> String {
+    let mut text = agents(std::slice::from_ref(&story.agent));
+    if !story.agent.skills.is_empty() {
+        text += &format!("skills: {}\n", story.agent.skills.join(", "));
+    }
+    if story.history.is_empty() {
+        return text;
+    }
+    let row = |change: &ChangeView| {
+        vec![
+            duration(change.secs_ago),
+            change.from.clone(),
+            change.to.clone(),
+            change.cause.clone(),
+            change.text.clone().unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = story.history.iter().map(row).collect();
+    text + "\n" + &table(&["AGO", "FROM", "TO", "CAUSE", ""], &rows)
+}
+
 /// Users and their phones.
 pub fn registrations(users: &[AgentView]) -> String {
     let row = |user: &AgentView, contact: &ContactView| {
         vec![
             user.user.clone(),
             contact.reached_at.clone(),
-            duration(contact.expires_secs),
-            duration(contact.registered_secs_ago),
+            contact.expires_secs.map_or_else(|| "permanent".to_owned(), duration),
+            contact.registered_secs_ago.map_or_else(|| "-".to_owned(), duration),
             format!("{:.1}", contact.q),
             contact.uri.clone(),
         ]

@@ -15,8 +15,6 @@ pub enum Entry<'a> {
     Call {
         /// Key of its Call-ID.
         key: u128,
-        /// Whether a queue sent it to an agent.
-        is_of_queue: bool,
         /// What is known of it; none once it is over.
         #[serde(borrow)]
         lease: Option<Box<SavedLease<'a>>>,
@@ -112,7 +110,7 @@ mod tests {
             Entry::NotReady { user: b"1001", since: 5, reason: Some("lunch") },
             Entry::Admin { node: "ast-1", wanted: SavedAdmin { state: "draining".into(), since: 7 } },
             Entry::Bindings { aor: b"\xff,\n", list: Vec::new() },
-            Entry::Call { key: u128::MAX, is_of_queue: true, lease: None },
+            Entry::Call { key: u128::MAX, lease: None },
         ];
         for entry in entries {
             let octets = entry.write("edge-1");

@@ -24,8 +24,6 @@ pub struct PeerCall {
     pub edge: Arc<str>,
     /// The node that the call is on, by name.
     pub node: Arc<str>,
-    /// Whether a queue sent it to an agent.
-    pub is_of_queue: bool,
     /// What is known of it, as it was told.
     pub lease: Box<[u8]>,
 }
@@ -116,7 +114,7 @@ mod tests {
     use super::*;
 
     fn call(peers: &mut Peers, edge: &str) -> PeerCall {
-        PeerCall { edge: peers.name(edge), node: "ast-1".into(), is_of_queue: false, lease: Box::default() }
+        PeerCall { edge: peers.name(edge), node: "ast-1".into(), lease: Box::default() }
     }
 
     #[test]

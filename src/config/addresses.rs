@@ -7,8 +7,9 @@ use ipnet::IpNet;
 use schemars::{Schema, json_schema};
 
 use crate::dispatch::node::NodeUri;
+use crate::registrar::binding::CONTACT_LEN_MAX;
 use crate::sip::uri::{self, Scheme};
-use crate::transport::flow::Protocol;
+use crate::transport::flow::{Protocol, Target};
 
 use super::names::is_host;
 use super::words::{Complaint, FromText, quoted};
@@ -128,6 +129,45 @@ impl FromText for NodeUri {
         }
         match transport(&uri) {
             Ok(protocol) => Ok(NodeUri { host: host.trim_matches(['[', ']']).to_owned(), port: uri.port, protocol }),
+            Err(hint) => refuse(&hint),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[sS][iI][pP]:" })
+    }
+}
+
+/// Where a phone is that cannot register: `sip:1999@192.0.2.50:5060`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactUri {
+    /// The URI as it was written.
+    pub text: String,
+    /// The address in it.
+    pub target: Target,
+}
+
+impl FromText for ContactUri {
+    fn legal() -> Cow<'static, str> {
+        "sip:USER@ADDRESS[:PORT], with ;transport=tcp for TCP".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let refuse = |hint: &str| Err(Complaint::not::<Self>(text).with_hint(Some(hint.to_owned())));
+        let legal =
+            text.len() <= CONTACT_LEN_MAX && text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
+        let Some(uri) = uri::parse(text.as_bytes()).filter(|uri| legal && uri.scheme == Scheme::Sip) else {
+            return refuse("such as sip:1999@192.0.2.50:5060");
+        };
+        let Some(ip) = uri::ip(uri.host) else {
+            return refuse("an address: phones are not looked up by name");
+        };
+        if let Some(why) = unreachable(ip) {
+            return refuse(why);
+        }
+        let address = SocketAddr::new(ip, uri.port.unwrap_or(NodeUri::DEFAULT_PORT));
+        match transport(&uri) {
+            Ok(protocol) => Ok(ContactUri { text: text.to_owned(), target: Target { protocol, address } }),
             Err(hint) => refuse(&hint),
         }
     }
@@ -264,6 +304,61 @@ impl FromText for ApiAddress {
     }
 }
 
+/// Where a node's ARI is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AriWord {
+    /// Nowhere.
+    Off,
+    /// At this URL, without a slash at its end.
+    Url(String),
+}
+
+impl FromText for AriWord {
+    fn legal() -> Cow<'static, str> {
+        "http://HOST:PORT/PATH, or off".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let refuse = |hint: &str| Complaint::not::<Self>(text).with_hint(Some(hint.to_owned()));
+        if matches!(text, "off" | "false") {
+            return Ok(AriWord::Off);
+        }
+        let Some(rest) = text.strip_prefix("http://") else {
+            let is_tls = text.starts_with("https://");
+            return Err(refuse(if is_tls { "TLS is not spoken here" } else { "such as http://192.0.2.11:8088/ari" }));
+        };
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.contains('@') {
+            return Err(refuse("user and password go into the section `ari`"));
+        }
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+        let at = uri::parse_hostport(host.as_bytes());
+        let is_host = at.is_some_and(|(_, port)| is_host(&host[..host.len() - port_len(host, port)]));
+        if !is_host || !path.bytes().all(legal) {
+            return Err(refuse("such as http://192.0.2.11:8088/ari"));
+        }
+        Ok(AriWord::Url(text.trim_end_matches('/').to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "boolean"], "pattern": "^(off|http://.+)$" })
+    }
+}
+
+/// Octets of `:5060` at the end of a host.
+fn port_len(host: &str, port: Option<u16>) -> usize {
+    port.map_or(0, |_| host.rfind(':').map_or(0, |colon| host.len() - colon))
+}
+
+impl std::fmt::Display for AriWord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AriWord::Off => f.write_str("off"),
+            AriWord::Url(url) => f.write_str(url),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,6 +422,28 @@ mod tests {
     }
 
     #[test]
+    fn a_phone_that_cannot_register_has_an_address() {
+        let read = |text| ContactUri::from_text(text).map(|contact| contact.target.to_string());
+        for (text, target) in [
+            ("sip:1999@192.0.2.50", "udp:192.0.2.50:5060"),
+            ("sip:192.0.2.50:5070;transport=tcp", "tcp:192.0.2.50:5070"),
+            ("sip:1999@[2001:db8::5]:5062", "udp:[2001:db8::5]:5062"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(target));
+        }
+        for (text, hint) in [
+            ("sip:1999@door.example.com", "an address: phones are not looked up by name"),
+            ("sips:1999@192.0.2.50", "such as sip:1999@192.0.2.50:5060"),
+            ("1999", "such as sip:1999@192.0.2.50:5060"),
+            ("<sip:1999@192.0.2.50>", "such as sip:1999@192.0.2.50:5060"),
+            ("sip:1999@192.0.2.50?Route=x", "the only parameter that is known is ;transport="),
+            ("sip:1999@192.0.2.50;transport=ws", "the transport is udp or tcp, not `ws`"),
+        ] {
+            assert_eq!(read(text).unwrap_err().hint.as_deref(), Some(hint), "{text}");
+        }
+    }
+
+    #[test]
     fn sources_are_addresses_networks_and_ports() {
         for text in ["127.0.0.2", "10.1.0.0/16", "127.0.0.1:5070", "2001:db8::/32", "[2001:db8::1]:5060", "2001:db8::1"]
         {
@@ -336,6 +453,25 @@ mod tests {
         assert!(hint::<SourceNet>("10.1.2.3/16").contains("the network is 10.1.0.0/16"));
         assert!(hint::<SourceNet>("pri.example.com").contains("not looked up"));
         assert!(hint::<SourceNet>("127.0.0.1:0").contains("any port"));
+    }
+
+    #[test]
+    fn an_ari_is_a_url_or_off() {
+        for text in ["http://192.0.2.11:8088/ari", "http://ast-1.example.com/ari", "http://[2001:db8::1]:80/a/b", "off"]
+        {
+            assert_eq!(AriWord::from_text(text).unwrap().to_string(), text);
+        }
+        assert_eq!(AriWord::from_text("http://a:1/ari/").unwrap().to_string(), "http://a:1/ari");
+        for (text, because) in [
+            ("https://a:8089/ari", "TLS"),
+            ("http://edge:secret@a:8088/ari", "section `ari`"),
+            ("192.0.2.11:8088", "such as"),
+            ("http://a b/ari", "such as"),
+            ("http://a:8088/ari?x=y", "such as"),
+            ("http://", "such as"),
+        ] {
+            assert!(hint::<AriWord>(text).contains(because), "{text}: {}", hint::<AriWord>(text));
+        }
     }
 
     #[test]

@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::calls::lease::Way;
 use crate::calls::{NodeId, PoolId};
 use crate::dispatch::board::{MemberPlan, NodePlan, PoolPlan};
 use crate::dispatch::farm::{Farm, Listener, Pool, SecurityPolicy};
 use crate::dispatch::node::{Kind, Node, NodeLive, NodeUri};
 use crate::dispatch::rules::{Action, From, Pattern, Rule, Sources};
 use crate::keys::Keys;
-use crate::registrar::users::Users;
-use crate::registrar::{Aor, Authority, Service};
+use crate::registrar::{Aor, Authority, Permanent, Permanents, Service};
 use crate::transport::flow::{ListenerId, Protocol, Target};
 
-use super::checked::{AGENTS, Config, ListenConfig, PoolConfig, RouteAction, RouteConfig, RouteFrom};
+use super::checked::{AGENTS, Config, ContactConfig, ListenConfig, PoolConfig, RouteAction, RouteConfig, RouteFrom};
 
 /// Numbers of names, given once and kept.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ pub fn build(inputs: &Inputs<'_>, names: &mut Names) -> Built {
             stranger_rate: config.limits.stranger_rate.div_ceil(inputs.workers.max(1)),
             ..config.security.clone()
         },
-        registrar: registrar(config, names),
+        registrar: registrar(config, names, &listeners),
         listeners,
         nodes,
         pools,
@@ -160,19 +160,16 @@ fn nodes(inputs: &Inputs<'_>, names: &mut Names, listeners: &[Listener]) -> Vec<
 }
 
 /// The service as it is configured, with the number that calls to agents are counted under.
-fn registrar(config: &Config, names: &mut Names) -> Option<Arc<Service>> {
+fn registrar(config: &Config, names: &mut Names, listeners: &[Listener]) -> Option<Arc<Service>> {
     let registrar = config.registrar.as_ref()?;
     let authority = registrar.auth.as_ref().map(|auth| Authority {
         realm: auth.realm.as_str().into(),
         algorithms: auth.algorithms.clone(),
-        users: Users::new(
-            auth.users
-                .iter()
-                .filter_map(|user| Aor::from_user(user.name.as_bytes()).map(|aor| (aor, user.secrets.clone()))),
-        ),
+        users: auth.users.clone(),
     });
     Some(Arc::new(Service {
         authority,
+        permanents: permanents(&registrar.contacts, listeners),
         terms: registrar.terms.clone(),
         not_registered: registrar.not_registered,
         keep_alive: registrar.keep_alive,
@@ -180,6 +177,17 @@ fn registrar(config: &Config, names: &mut Names) -> Option<Arc<Service>> {
         agents: names.node(AGENTS),
         policy: registrar.agents.clone(),
     }))
+}
+
+/// Phones that cannot register, each with the listener that reaches it.
+fn permanents(contacts: &[ContactConfig], listeners: &[Listener]) -> Permanents {
+    let built = contacts.iter().filter_map(|contact| {
+        let listener = listener_for(contact.target.protocol, Some(contact.target), listeners);
+        let way = Way::Target { listener, target: contact.target };
+        let permanent = Permanent { contact: contact.uri.as_bytes().into(), way, preference: contact.preference };
+        Some((Aor::from_user(contact.user.as_bytes())?, permanent))
+    });
+    Permanents::new(built)
 }
 
 fn is_configured(config: &Config, name: &str) -> bool {
@@ -192,7 +200,10 @@ fn is_configured(config: &Config, name: &str) -> bool {
 /// The first listener that reaches a node: by its addresses where they are known, else by its protocol.
 fn listener_to(uri: Option<&NodeUri>, addresses: Option<&Vec<Target>>, listeners: &[Listener]) -> ListenerId {
     let protocol = uri.map_or(Protocol::Udp, |uri| uri.protocol);
-    let known = addresses.and_then(|list| list.first());
+    listener_for(protocol, addresses.and_then(|list| list.first()).copied(), listeners)
+}
+
+fn listener_for(protocol: Protocol, known: Option<Target>, listeners: &[Listener]) -> ListenerId {
     let reaches = |listener: &&Listener| {
         listener.protocol == protocol && known.is_none_or(|t| t.address.is_ipv4() == listener.bind.is_ipv4())
     };

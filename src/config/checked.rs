@@ -15,12 +15,11 @@ use crate::dispatch::farm::{CallPolicy, Generation, KeyedBy, SecurityPolicy};
 use crate::dispatch::health::HealthPolicy;
 use crate::dispatch::node::{NodeUri, Weight};
 use crate::registrar::digest::Algorithm as DigestAlgorithm;
-use crate::registrar::users::Secrets;
-use crate::registrar::{AgentPolicy, Terms};
+use crate::registrar::{AgentPolicy, Terms, Users};
 use crate::sip::Method;
-use crate::transport::flow::Protocol;
+use crate::transport::flow::{Protocol, Target};
 
-pub use super::addresses::{ListenUri, SourceNet};
+pub use super::addresses::{AriWord, ListenUri, SourceNet};
 pub use super::keys::RouteFrom;
 use super::problem::Problem;
 pub use super::secret::Secret;
@@ -64,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// The registrar, if there is one.
     pub registrar: Option<RegistrarConfig>,
+    /// How calls are compared with the nodes' channels, if they are.
+    pub ari: Option<AriConfig>,
     /// How names are looked up.
     pub dns: DnsConfig,
     /// How long a stopping edge waits for its calls.
@@ -175,6 +176,8 @@ pub struct NodeConfig {
     pub uri: NodeUri,
     /// Calls that it may have at once, over all pools; none means no limit.
     pub max_calls: Option<u32>,
+    /// Where its ARI is; none means its host at the port that all nodes share.
+    pub ari: Option<AriWord>,
 }
 
 /// A pool.
@@ -275,6 +278,68 @@ impl Default for Limits {
             message_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(600),
             stranger_rate: 20,
+        }
+    }
+}
+
+/// How calls are compared with the nodes' channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AriConfig {
+    /// The user of ari.conf.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// The port of http.conf.
+    pub port: u16,
+    /// Pause between two comparisons.
+    pub interval: Duration,
+    /// How long edge and node may disagree about a call.
+    pub grace: Duration,
+    /// What becomes of a node's call that the edge never heard of.
+    pub surplus: Surplus,
+}
+
+impl AriConfig {
+    /// The user, unless the file says otherwise.
+    pub const USER: &str = "edge";
+    /// The port, unless the file says otherwise.
+    pub const PORT: u16 = 8_088;
+    /// The pause, unless the file says otherwise.
+    pub const INTERVAL: Duration = Duration::from_secs(30);
+    /// The grace, unless the file says otherwise: BYEs and their repetitions are on their way for some seconds.
+    pub const GRACE: Duration = Duration::from_secs(10);
+
+    /// Where the ARI of a node is; none where it is off.
+    pub fn url_of(&self, node: &NodeConfig) -> Option<String> {
+        match &node.ari {
+            Some(AriWord::Off) => None,
+            Some(AriWord::Url(url)) => Some(url.clone()),
+            None if node.uri.host.contains(':') => Some(format!("http://[{}]:{}/ari", node.uri.host, self.port)),
+            None => Some(format!("http://{}:{}/ari", node.uri.host, self.port)),
+        }
+    }
+}
+
+/// What becomes of a node's call that the edge never heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Surplus {
+    /// It gets a lease: it takes a place on its node whether the edge knows about it or not.
+    #[default]
+    Adopt,
+    /// It is hung up.
+    Hangup,
+    /// It is counted, and nothing else; so are calls that the edge saw end.
+    Report,
+}
+
+impl Surplus {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Surplus::Adopt => "adopt",
+            Surplus::Hangup => "hangup",
+            Surplus::Report => "report",
         }
     }
 }
@@ -393,6 +458,21 @@ pub struct RegistrarConfig {
     pub agents: AgentPolicy,
     /// Where nodes ask by FastAGI, if they may.
     pub agi: Option<SocketAddr>,
+    /// Phones that cannot register, in the order of the file.
+    pub contacts: Vec<ContactConfig>,
+}
+
+/// A phone that cannot register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContactConfig {
+    /// Whose it is.
+    pub user: String,
+    /// The URI that it is called by.
+    pub uri: String,
+    /// Where it is called at. A listener of this protocol and address family exists.
+    pub target: Target,
+    /// Preference (`q`) in thousandths.
+    pub preference: u16,
 }
 
 /// What users prove themselves by.
@@ -402,17 +482,10 @@ pub struct AuthConfig {
     pub realm: String,
     /// What is offered, in this order; at least one.
     pub algorithms: Vec<DigestAlgorithm>,
-    /// The users, by name.
-    pub users: Vec<UserConfig>,
-}
-
-/// A user.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UserConfig {
-    /// His name.
-    pub name: String,
-    /// What proves that it is him.
-    pub secrets: Secrets,
+    /// All users: those of the section and those of `users_file`.
+    pub users: Users,
+    /// The file that users stand in, if there is one.
+    pub users_file: Option<PathBuf>,
 }
 
 /// The name that all calls to agents are counted under.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::*;
 
 fn environment() -> BTreeMap<String, String> {
-    ["CORDBOARD_SECRET", "CORDBOARD_TOKEN"].map(|name| (name.to_owned(), format!("{name} of some length"))).into()
+    ["CORDBOARD_SECRET", "CORDBOARD_TOKEN", "ARI_PASSWORD"]
+        .map(|name| (name.to_owned(), format!("{name} of some length")))
+        .into()
 }
 
 fn config(text: &str) -> Config {

@@ -65,8 +65,11 @@ const AFTER_RESTART: [&str; 16] = [
     "log.format",
 ];
 
+/// The setting whose change is told in numbers.
+const USERS: &str = "registrar.users";
+
 /// Settings whose values are not shown.
-const HIDDEN: [&str; 3] = ["edge.secret", "api.token", "store.redis.url"];
+const HIDDEN: [&str; 4] = ["edge.secret", "api.token", "ari.password", "store.redis.url"];
 
 /// Every change from `old` to `new`, in the order of the file. None at all when both mean the same.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
@@ -83,11 +86,13 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 fn settings(old: &Config, new: &Config) -> Vec<Change> {
+    let people = people(old, new);
     let (old, new) = (facts::settings(old), facts::settings(new));
     let changed = old.into_iter().zip(new).filter(|(old, new)| old != new);
     let change = |((key, old), (_, new)): (Fact, Fact)| {
         let holds = if AFTER_RESTART.contains(&key) { Holds::AfterRestart } else { Holds::AtOnce };
         let what = match (HIDDEN.contains(&key), old.as_str(), new.as_str()) {
+            _ if key == USERS && people.is_some() => people.clone().unwrap_or_default(),
             (false, ..) => format!("{key} {old} -> {new}"),
             (true, NONE, _) => format!("{key} set"),
             (true, _, NONE) => format!("{key} removed"),
@@ -96,6 +101,15 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         Change { what, holds }
     };
     changed.map(change).collect()
+}
+
+/// How many users came, went and changed. Who they are is not for every log.
+fn people(old: &Config, new: &Config) -> Option<String> {
+    let users = |config: &Config| Some(config.registrar.as_ref()?.auth.as_ref()?.users.clone());
+    let changes = users(old)?.changes_to(&users(new)?);
+    let parts = [(changes.added, "added"), (changes.removed, "removed"), (changes.changed, "changed")];
+    let told = parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    Some(format!("{USERS}: {}", told.collect::<Vec<_>>().join(", ")))
 }
 
 fn listeners(old: &[ListenConfig], new: &[ListenConfig]) -> Vec<String> {

@@ -86,6 +86,25 @@ fn a_change_that_needs_a_restart_says_so_and_a_secret_is_not_shown() {
 }
 
 #[test]
+fn comparing_calls_is_told_of_without_its_password() {
+    assert_eq!(
+        change(&[
+            ("listen:", "ari: { password: hush, surplus: report }\nlisten:"),
+            ("max_calls: 100", "max_calls: 100, ari: off")
+        ]),
+        [
+            "ari.user none -> edge",
+            "ari.password set",
+            "ari.port none -> 8088",
+            "ari.interval none -> 30s",
+            "ari.grace none -> 10s",
+            "ari.surplus none -> report",
+            "node ast-3 ari none -> off",
+        ]
+    );
+}
+
+#[test]
 fn listeners_come_go_and_are_told_of() {
     assert_eq!(
         change(&[("udp://127.0.0.10", "udp://127.0.0.9")]),

@@ -6,10 +6,11 @@ use sha2::{Digest, Sha256};
 use crate::calls::tries::FailoverPolicy;
 use crate::dispatch::farm::Generation;
 use crate::dispatch::health::HealthPolicy;
-use crate::registrar::Terms;
+use crate::registrar::{Terms, Users};
 
 use super::checked::{
-    AuthConfig, Config, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RouteAction, RouteConfig, Secret,
+    AriConfig, Config, ContactConfig, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RegistrarConfig,
+    RouteAction, RouteConfig, Secret,
 };
 use super::codes::{show_codes, show_rule};
 use super::keys::show_key;
@@ -31,6 +32,7 @@ pub fn settings(config: &Config) -> Vec<Fact> {
     facts.extend(calls(config));
     facts.extend(limits(config));
     facts.extend(registrar(config));
+    facts.extend(ari(config.ari.as_ref()));
     facts.extend(rest(config));
     facts
 }
@@ -126,7 +128,9 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("registrar.auth", word.to_owned()),
         ("registrar.realm", or_none(auth.map(|auth| auth.realm.clone()))),
         ("registrar.algorithms", list(auth.iter().flat_map(|auth| auth.algorithms.iter().map(|a| a.as_str())))),
-        ("registrar.users", or_none(auth.map(users))),
+        ("registrar.users", or_none(auth.map(|auth| users(&auth.users)))),
+        ("registrar.users_file", or_none(auth.and_then(|auth| auth.users_file.as_ref()).map(|file| file.display()))),
+        ("registrar.contacts", list(registrar.iter().flat_map(|registrar| registrar.contacts.iter().map(contact)))),
         ("registrar.min_expires", span(|terms| terms.expires_min)),
         ("registrar.default_expires", span(|terms| terms.expires_default)),
         ("registrar.max_expires", span(|terms| terms.expires_max)),
@@ -135,22 +139,58 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("agents.agi", or_none(registrar.and_then(|registrar| registrar.agi))),
         ("agents.gate", or_none(registrar.map(|registrar| registrar.agents.gate.as_str()))),
         ("agents.wrapup", or_none(registrar.map(|registrar| show_time(registrar.agents.wrapup)))),
+        ("agents.queues", list(registrar.iter().flat_map(|registrar| queues(registrar)))),
+        ("agents.reasons", list(registrar.iter().flat_map(|registrar| &registrar.agents.reasons))),
+        ("registrar.users.skills", registrar.map_or_else(|| NONE.to_owned(), people)),
         ("agents.publish", or_none(registrar.map(|registrar| registrar.agents.publish))),
+        ("agents.affinity", or_none(registrar.map(|registrar| registrar.agents.affinity))),
         ("registrar.not_registered", or_none(registrar.map(|registrar| registrar.not_registered))),
     ]
 }
 
+fn ari(ari: Option<&AriConfig>) -> Vec<Fact> {
+    vec![
+        ("ari.user", or_none(ari.map(|ari| ari.user.clone()))),
+        ("ari.password", fingerprint(ari.map(|ari| &ari.password))),
+        ("ari.port", or_none(ari.map(|ari| ari.port))),
+        ("ari.interval", or_none(ari.map(|ari| show_time(ari.interval)))),
+        ("ari.grace", or_none(ari.map(|ari| show_time(ari.grace)))),
+        ("ari.surplus", or_none(ari.map(|ari| ari.surplus.as_str()))),
+    ]
+}
+
 /// How many there are, and a hash over all of them that tells no secret.
-fn users(auth: &AuthConfig) -> String {
-    let mut digest = Sha256::new().chain_update("cordboard users");
-    for user in &auth.users {
-        digest.update((user.name.len() as u64).to_be_bytes());
-        digest.update(&user.name);
-        digest.update(user.secrets.fingerprint());
+fn users(users: &Users) -> String {
+    let hash: String = users.fingerprint()[..8].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("{} ({hash})", users.len())
+}
+
+fn contact(contact: &ContactConfig) -> String {
+    format!("{} at {} q={}.{:03}", contact.user, contact.uri, contact.preference / 1_000, contact.preference % 1_000)
+}
+
+fn queues(registrar: &RegistrarConfig) -> Vec<String> {
+    registrar.agents.queues.iter().map(|(name, wrapup)| format!("{name} {}", show_time(*wrapup))).collect()
+}
+
+/// Of how many users something particular is said, and a hash over it.
+fn people(registrar: &RegistrarConfig) -> String {
+    let people = &registrar.agents.people;
+    if people.is_empty() {
+        return NONE.to_owned();
+    }
+    let mut digest = Sha256::new().chain_update("cordboard people");
+    for (user, person) in people {
+        let wrapup = person.wrapup.map_or_else(String::new, show_time);
+        for text in [user.as_bytes(), wrapup.as_bytes()].into_iter().chain(person.skills.iter().map(|s| s.as_bytes())) {
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        }
+        digest.update(u64::MAX.to_be_bytes());
     }
     let octets = digest.finalize();
     let hash: String = octets[..4].iter().map(|octet| format!("{octet:02x}")).collect();
-    format!("{} ({hash})", auth.users.len())
+    format!("{} ({hash})", people.len())
 }
 
 fn rest(config: &Config) -> Vec<Fact> {
@@ -192,7 +232,7 @@ pub fn member(member: &MemberConfig) -> Vec<Fact> {
 
 /// The settings of a node.
 pub fn node(node: &NodeConfig) -> Vec<Fact> {
-    vec![("uri", node.uri.to_string()), ("max_calls", or_none(node.max_calls))]
+    vec![("uri", node.uri.to_string()), ("max_calls", or_none(node.max_calls)), ("ari", or_none(node.ari.as_ref()))]
 }
 
 /// The settings of a gateway.
@@ -240,7 +280,9 @@ pub fn generation(config: &Config) -> Generation {
         note(format!("gateways/{}", item.name), gateway(item));
     }
     for item in &config.nodes {
-        note(format!("nodes/{}", item.name), node(item));
+        // A key that came later counts once it is set, so that a file without it keeps its generation.
+        let is_set = |(key, value): &Fact| *key != "ari" || value != NONE;
+        note(format!("nodes/{}", item.name), node(item).into_iter().filter(is_set).collect());
     }
     for item in &config.pools {
         note(format!("pools/{}", item.name), pool(item));

@@ -93,6 +93,30 @@ fn a_registrar_has_users_who_can_prove_who_they_are() {
 }
 
 #[test]
+fn an_agents_queues_reasons_and_skills_are_names() {
+    let agents = |text: &str| format!("registrar: {{ users: [{{ name: 1001, password: a }}] }}\nagents: {text}\n");
+    assert_one(
+        &agents("{ queues: [{ name: q1, wrapup: 2s }, { name: q1, wrapup: 3s }] }"),
+        (4, 54),
+        "agents.queues[1].name",
+        "the queue q1 stands at 4:28 already",
+    );
+    assert_one(&agents("{ queues: [{ name: q1 }] }"), (4, 20), "agents.queues[0]", "`wrapup` is missing");
+    let what = "must be a reason: 1 to 64 letters, digits, blanks, `-`, `_` or `.`, not `lunch, sleep`";
+    assert_one(&agents("{ reasons: [\"lunch, sleep\"] }"), (4, 21), "agents.reasons[0]", what);
+    let users = "registrar: { users: [{ name: 1001, password: a, skills: [\"a&b\"] }] }\n";
+    let what = "must be a name: 1 to 64 letters, digits, `-`, `_` or `.`, a letter or digit first, not `a&b`";
+    assert_one(users, (3, 58), "registrar.users[0].skills[0]", what);
+}
+
+#[test]
+fn users_without_a_password_may_have_skills_where_nobody_is_asked_for_one() {
+    let open =
+        |user: &str| warnings(&format!("registrar: {{ auth: none, users: [{{ name: 1001, {user} }}] }}\n")).len();
+    assert_eq!((open("password: a"), open("skills: [sales]")), (1, 0));
+}
+
+#[test]
 fn ten_different_mistakes_are_told_at_once_each_with_its_place() {
     let text = "\
 edge: { name: edge 1, secret: \"${SHORT}\" }
@@ -293,6 +317,20 @@ fn a_reference_names_a_node_that_exists_once_and_leaves_its_limit_alone() {
     );
     let other = format!("{}  x: {{ nodes: [{{ name: ast-1, max_calls: 3 }}] }}\n", with("{ name: b, uri: \"sip:b\" }"));
     assert_in_pools(&other, &[(4, 42, "pools.x.nodes[0].max_calls", "not for this pool alone")]);
+}
+
+#[test]
+fn comparing_calls_needs_a_password_and_who_asks() {
+    assert_one("ari: { user: edge }\n", (3, 6), "ari", "`password` is missing");
+    assert_one("ari: { password: \"${NONE}\" }\n", (3, 18), "ari.password", "the variable NONE is not set");
+    let grace = "ari: { password: hush, interval: 5s, grace: 6s }\n";
+    assert_one(grace, (3, 45), "ari.grace", "must not be longer than the interval, 5s");
+    let node = |ari: &str| format!("  inbound: {{ nodes: [{{ name: a, uri: \"sip:a\", ari: {ari} }}] }}\n");
+    let place = "pools.inbound.nodes[0].ari";
+    assert_in_pools(&node("\"http://a/ari\""), &[(3, 52, place, "there is no section `ari`, which says who asks")]);
+    assert_in_pools(&node("ftp"), &[(3, 52, place, "must be http://HOST:PORT/PATH, or off, not `ftp`")]);
+    let other = format!("{}  x: {{ nodes: [{{ name: a, ari: off }}] }}\n", node("off"));
+    assert_in_pools(&other, &[(4, 32, "pools.x.nodes[0].ari", "not for this pool alone")]);
 }
 
 #[test]

@@ -61,3 +61,5 @@ mod default_file_tests;
 mod mistakes_tests;
 #[cfg(test)]
 mod robustness_tests;
+#[cfg(test)]
+mod users_tests;

@@ -76,6 +76,30 @@ impl FromText for Realm {
     }
 }
 
+/// Why an agent is not ready. It stands in dialplans, so it has none of their signs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReasonText(pub String);
+
+impl FromText for ReasonText {
+    fn legal() -> Cow<'static, str> {
+        "a reason: 1 to 64 letters, digits, blanks, `-`, `_` or `.`".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let legal = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.');
+        let fits = !text.trim().is_empty() && text.chars().count() <= 64;
+        if fits && text.chars().all(legal) {
+            Ok(ReasonText(text.to_owned()))
+        } else {
+            Err(Complaint::not::<Self>(text))
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 64 })
+    }
+}
+
 /// A host: a DNS name or an address, IPv6 with brackets; in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host(pub String);
@@ -216,6 +240,16 @@ mod tests {
         }
         for bad in ["", "-a", "a b", "ä", "a/b", &"x".repeat(65)] {
             assert!(Name::from_text(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_words_without_signs_of_a_dialplan() {
+        for good in ["lunch", "Mittag 1", "pause-2", "déjeuner"] {
+            assert!(ReasonText::from_text(good).is_ok(), "{good}");
+        }
+        for bad in ["", " ", "a,b", "${X}", "a\"", "a(b)", "a\n", &"x".repeat(65)] {
+            assert!(ReasonText::from_text(bad).is_err(), "{bad}");
         }
     }
 

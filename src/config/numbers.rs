@@ -128,6 +128,25 @@ impl<const MIN: u8, const MAX: u8> FromText for Percent<MIN, MAX> {
     }
 }
 
+/// A contact's preference `q` (RFC 3261 section 25.1), in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preference(pub u16);
+
+impl FromText for Preference {
+    fn legal() -> Cow<'static, str> {
+        "a preference from 0 to 1 with up to three decimals, such as 0.5".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let read = crate::registrar::binding::preference(Some(text.as_bytes()));
+        read.map(Preference).ok_or_else(|| Complaint::not::<Self>(text))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +184,14 @@ mod tests {
         let unit = Some("a number with its unit, such as 500ms, 2s, 5m or 4h".to_owned());
         assert_eq!(complaint::<Short>("2"), ("must be a time, 100ms..=1h, not 2".into(), unit.clone()));
         assert_eq!(complaint::<Short>("soon"), ("must be a time, 100ms..=1h, not `soon`".into(), unit));
+    }
+
+    #[test]
+    fn a_preference_is_at_most_one() {
+        assert_eq!(Preference::from_text("0.5"), Ok(Preference(500)));
+        assert_eq!(Preference::from_text("1"), Ok(Preference(1_000)));
+        let what = "must be a preference from 0 to 1 with up to three decimals, such as 0.5, not 1.5";
+        assert_eq!(complaint::<Preference>("1.5"), (what.into(), None));
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub const FILE_NAME: &str = "dispatcher.yaml";
 /// One problem, or one warning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
+    /// The file, where it is another one than that which was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Box<str>>,
     /// The line, from 1.
     pub line: u32,
     /// The column in characters, from 1.
@@ -25,7 +28,7 @@ pub struct Problem {
     pub hint: Option<String>,
     /// The line of the file. None where it could show a secret.
     #[serde(skip)]
-    pub source: Option<String>,
+    pub source: Option<Box<str>>,
 }
 
 /// Everything that is wrong with a file, in the order of the file.
@@ -47,7 +50,7 @@ impl Problem {
     /// A problem without a hint.
     pub fn new(place: Place, path: &Path, what: impl Into<String>) -> Self {
         let Place { line, column } = place;
-        Problem { line, column, path: path.to_string(), what: what.into(), hint: None, source: None }
+        Problem { file: None, line, column, path: path.to_string(), what: what.into(), hint: None, source: None }
     }
 
     /// The problem as people read it, about a file of this name.
@@ -65,13 +68,15 @@ impl ConfigProblems {
 
 /// Brings problems into the order of the file and gives each its line.
 pub fn in_order(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
-    problems.sort_by(|a, b| (a.line, a.column, &a.path, &a.what).cmp(&(b.line, b.column, &b.path, &b.what)));
+    let order = |p: &Problem| (p.file.clone(), p.line, p.column, p.path.clone(), p.what.clone());
+    problems.sort_by_cached_key(order);
     problems.dedup();
     let lines: Vec<&str> = text.trim_start_matches('\u{feff}').lines().collect();
-    for problem in &mut problems {
+    // In another file every line may show a secret.
+    for problem in problems.iter_mut().filter(|problem| problem.file.is_none()) {
         let at = (problem.line as usize).saturating_sub(1);
         let around = lines.get(at.saturating_sub(1)..=at).unwrap_or_default();
-        problem.source = lines.get(at).filter(|_| !may_show_secret(problem, around)).map(|line| (*line).to_owned());
+        problem.source = lines.get(at).filter(|_| !may_show_secret(problem, around)).map(|line| (*line).into());
     }
     problems
 }
@@ -88,10 +93,13 @@ fn may_show_secret(problem: &Problem, lines: &[&str]) -> bool {
     is_mistyped || texts.map(str::to_ascii_lowercase).any(|text| SECRETIVE.iter().any(|word| text.contains(word)))
 }
 
-/// One line, for a log that names the file before it: `12:15: pools.inbound.overflow: there is no pool nigth (did you
-/// mean `night`?)`.
+/// One line that names the file only where it is another one: `12:15: pools.inbound.overflow: there is no pool nigth (did
+/// you mean `night`?)`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+        }
         write_head(f, self)?;
         match &self.hint {
             Some(hint) => write!(f, " ({hint})"),
@@ -124,7 +132,7 @@ fn write_head(f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
 
 fn write_problem(f: &mut fmt::Formatter<'_>, file: &str, problem: &Problem) -> fmt::Result {
     let Problem { line, column, .. } = problem;
-    write!(f, "{file}:")?;
+    write!(f, "{}:", problem.file.as_deref().unwrap_or(file))?;
     write_head(f, problem)?;
     if let Some(source) = problem.source.as_deref().filter(|source| !source.trim().is_empty()) {
         let (shown, caret_at) = around(source, (*column as usize).saturating_sub(1));
@@ -152,7 +160,8 @@ mod tests {
 
     fn problem(line: u32, column: u32, path: &str, hint: Option<&str>) -> Problem {
         let hint = hint.map(str::to_owned);
-        Problem { line, column, path: path.into(), what: "must be 1..=1000, not -1".into(), hint, source: None }
+        let what = "must be 1..=1000, not -1".into();
+        Problem { file: None, line, column, path: path.into(), what, hint, source: None }
     }
 
     #[test]
@@ -194,6 +203,20 @@ dispatcher.yaml:3:4: x: must be 1..=1000, not -1
         assert_eq!(shown("  token: \"hunter2\n  x: 1\n", problem(2, 3, "", None)), None);
         assert!(shown("  secret: x\n  workers: 0\n", problem(2, 3, "edge.workers", None)).is_some());
         assert!(shown("listen: 0.0.0.0:80\n", problem(1, 9, "api.listen", Some("token: x"))).is_some());
+    }
+
+    #[test]
+    fn a_problem_of_another_file_names_it_and_shows_no_line_of_it() {
+        let other = Problem { file: Some("/etc/users".into()), ..problem(1, 1, "", Some("h")) };
+        let problems = ConfigProblems(in_order(vec![other, problem(2, 1, "x", None)], "a: 1\nx: 2\n"));
+        let expected = "\
+dispatcher.yaml:2:1: x: must be 1..=1000, not -1
+     2 | x: 2
+       | ^
+/etc/users:1:1: must be 1..=1000, not -1
+         hint: h";
+        assert_eq!(problems.to_string(), expected);
+        assert_eq!(problems.0[1].to_string(), "/etc/users:1:1: must be 1..=1000, not -1 (h)");
     }
 
     #[test]

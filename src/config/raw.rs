@@ -11,12 +11,12 @@ use serde::Deserialize;
 use crate::dispatch::node::{NodeUri, Weight};
 use crate::sip::Method;
 
-use super::addresses::{Advertised, ApiAddress, DnsServer, ListenUri, SourceNet};
-use super::checked::{Affinity, LogFormat, LogLevel};
+use super::addresses::{Advertised, ApiAddress, AriWord, ContactUri, DnsServer, ListenUri, SourceNet};
+use super::checked::{Affinity, LogFormat, LogLevel, Surplus};
 use super::codes::{Codes, RejectCode, RetryOn};
 use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey, StoreWord};
-use super::names::{HeaderField, Host, Name, PatternText, Realm, UserName};
-use super::numbers::{MaxCalls, Percent, Time, Whole};
+use super::names::{HeaderField, Host, Name, PatternText, Realm, ReasonText, UserName};
+use super::numbers::{MaxCalls, Percent, Preference, Time, Whole};
 use super::secret::SecretText;
 use super::words::{Given, TextOr};
 
@@ -58,6 +58,8 @@ pub struct RawConfig {
     pub agents: Option<RawAgents>,
     /// Who may register here. Absent: nobody, and REGISTER is answered 405.
     pub registrar: Option<RawRegistrar>,
+    /// Comparing calls with the channels that nodes have, by ARI. Absent: they are not compared.
+    pub ari: Option<RawAri>,
     /// How names are looked up.
     pub dns: Option<RawDns>,
     /// How the edge stops.
@@ -195,6 +197,8 @@ pub struct RawNode {
     pub max_calls: Option<Given<MaxCalls>>,
     /// Nodes of a higher number are used when those of a lower one take no more, 0 to 255. Default: 0.
     pub priority: Option<Given<Whole<0, 255>>>,
+    /// Where its ARI is: http://HOST:PORT/ari, or `off`. Default: the node's host, at the port of the section `ari`.
+    pub ari: Option<Given<AriWord>>,
 }
 
 /// A rule: who asks, for what, and what then.
@@ -349,6 +353,11 @@ pub struct RawRegistrar {
     pub algorithms: Option<Vec<Given<AlgorithmWord>>>,
     /// The users.
     pub users: Option<Vec<RawUser>>,
+    /// A file with more users, which is read again when it changes: a list like `users` when its name ends in .yaml or .yml,
+    /// else lines of htdigest, USER:REALM:HASH. Default: none.
+    pub users_file: Option<Given<PathText>>,
+    /// Phones that cannot register, such as door phones and analogue gateways, with where they are. Default: none.
+    pub contacts: Option<Vec<RawContact>>,
     /// Shorter registrations are refused with 423, 1s to 1d. Default: 1m.
     pub min_expires: Option<Given<Time<SECOND, DAY>>>,
     /// What a phone gets that asks for nothing, 1s to 7d. Default: 5m.
@@ -373,10 +382,28 @@ pub struct RawAgents {
     pub gate: Option<RawGate>,
     /// How long an agent is left alone after a call from a queue, 0s to 1h. Default: 0s.
     pub wrapup: Option<Given<Time<0, HOUR>>>,
+    /// Queues after whose calls it is another time. What stands with a user goes before both.
+    pub queues: Option<Vec<RawQueue>>,
+    /// Why agents may be not ready; other reasons are refused. Default: whatever they say.
+    pub reasons: Option<Vec<Given<ReasonText>>>,
     /// Address and port for FastAGI questions of nodes, such as 192.0.2.1:4573. Default: none.
     pub agi: Option<Given<ApiAddress>>,
     /// Whether every change of an agent's state is told to the queues of all nodes. Default: false.
     pub publish: Option<bool>,
+    /// Whether a call of an agent's goes to the node that has another call of his, which is where he can join the two by an
+    /// attended transfer. Default: true.
+    pub affinity: Option<bool>,
+}
+
+/// A queue, and how its agents are treated.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Queue")]
+pub struct RawQueue {
+    /// Its name, as its calls carry it in X-Edge-Queue.
+    pub name: Given<Name>,
+    /// How long an agent is left alone after a call from it, 0s to 1h.
+    pub wrapup: Given<Time<0, HOUR>>,
 }
 
 /// Which calls have to find an agent free.
@@ -418,6 +445,45 @@ pub struct RawUser {
     pub md5: Option<Given<SecretText>>,
     /// The same by SHA-256.
     pub sha256: Option<Given<SecretText>>,
+    /// What he is good for as an agent: `reserve` asks for it. Default: nothing in particular.
+    pub skills: Option<Vec<Given<Name>>>,
+    /// How long he is left alone after a call from a queue, whichever it is, 0s to 1h. Default: as agents.queues and
+    /// agents.wrapup have it.
+    pub wrapup: Option<Given<Time<0, HOUR>>>,
+    /// Patterns of users whose phones this one may register beside his own. Default: none.
+    pub may_register: Option<Vec<Given<PatternText>>>,
+}
+
+/// A phone that cannot register.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Contact")]
+pub struct RawContact {
+    /// The user whose phone it is; one of `users`, or any other name.
+    pub user: Given<UserName>,
+    /// Where it is: sip:USER@ADDRESS[:PORT][;transport=tcp]. An address and no name.
+    pub contact: Given<ContactUri>,
+    /// Its preference against the user's other phones, 0 to 1. Default: 1.
+    pub q: Option<Given<Preference>>,
+}
+
+/// Comparing calls with the channels that nodes have, by ARI.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Ari")]
+pub struct RawAri {
+    /// The user of the nodes' ari.conf. Default: edge.
+    pub user: Option<Given<Name>>,
+    /// Its password: text, ${NAME} or file:/path.
+    pub password: Given<SecretText>,
+    /// The port of the nodes' http.conf, 1 to 65535. Default: 8088.
+    pub port: Option<Given<Whole<1, 65_535>>>,
+    /// Pause between two comparisons, 5s to 1h. Default: 30s.
+    pub interval: Option<Given<Time<{ 5 * SECOND }, HOUR>>>,
+    /// How long edge and node may disagree about a call, 1s to 10m: messages are on their way. Default: 10s.
+    pub grace: Option<Given<Time<SECOND, { 10 * MINUTE }>>>,
+    /// What becomes of a node's call that the edge never heard of: adopt, hangup or report. Default: adopt.
+    pub surplus: Option<Surplus>,
 }
 
 /// How names are looked up.

@@ -1,4 +1,4 @@
-//! Noticing that the file changed.
+//! Noticing that the file, or a file that it names, changed.
 //!
 //! Editors write a new file and rename it over the old one, and Kubernetes swaps a symlink beside it; so the folder is
 //! watched and not the file, and what counts is whether the text is another one.
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How long the folder must be quiet before the file is read: an editor's several steps are one change.
 const QUIET: Duration = Duration::from_millis(100);
@@ -15,12 +15,12 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Longest wait for quiet; a folder that never rests is read all the same.
 const QUIET_MAX: Duration = Duration::from_secs(1);
 
-/// Calls `changed` after each change near the file, until the runtime ends.
+/// Calls `changed` after each change near one of the files, until the runtime ends. Which files those are may change.
 ///
 /// # Errors
-/// When the folder cannot be watched; the file can still be loaded by signal and API.
+/// When the folders cannot be watched; the files can still be loaded by signal and API.
 pub fn watch<F: Fn() + Send + 'static>(
-    file: &Path,
+    mut files: watch::Receiver<Vec<PathBuf>>,
     changed: F,
 ) -> notify::Result<impl Future<Output = ()> + Send + use<F>> {
     let (sender, mut events) = mpsc::channel::<()>(1);
@@ -30,14 +30,19 @@ pub fn watch<F: Fn() + Send + 'static>(
             let _ = sender.try_send(());
         }
     })?;
-    let file = file.to_path_buf();
-    let mut folders = watch_folders(&mut watcher, &file, &[])?;
+    let mut folders = watch_folders(&mut watcher, &files.borrow_and_update(), &[])?;
     Ok(async move {
-        while events.recv().await.is_some() {
+        loop {
+            tokio::select! {
+                event = events.recv() => if event.is_none() { return },
+                // A file that was written before its folder was watched is seen by reading it once more.
+                named = files.changed() => if named.is_err() { return },
+            }
             let quiet = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, events.recv()).await {} };
             let _ = tokio::time::timeout(QUIET_MAX, quiet).await;
             // A symlink may lead to another folder than before.
-            if let Ok(now) = watch_folders(&mut watcher, &file, &folders) {
+            let wanted = files.borrow_and_update().clone();
+            if let Ok(now) = watch_folders(&mut watcher, &wanted, &folders) {
                 folders = now;
             }
             changed();
@@ -45,27 +50,40 @@ pub fn watch<F: Fn() + Send + 'static>(
     })
 }
 
-/// Watches the folder of the file and, where it is a symlink, that of the file it leads to.
-fn watch_folders(watcher: &mut RecommendedWatcher, file: &Path, had: &[PathBuf]) -> notify::Result<Vec<PathBuf>> {
-    let folder_of = |path: &Path| match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let mut wanted = vec![folder_of(file)];
-    if let Ok(real) = file.canonicalize() {
-        let real = folder_of(&real);
-        if wanted[0].canonicalize().is_ok_and(|own| own != real) {
-            wanted.push(real);
+/// Watches the folders of the files and, where one is a symlink, that of the file it leads to.
+fn watch_folders(watcher: &mut RecommendedWatcher, files: &[PathBuf], had: &[PathBuf]) -> notify::Result<Vec<PathBuf>> {
+    let mut wanted: Vec<PathBuf> = Vec::new();
+    for folder in files.iter().flat_map(|file| folders_of(file)) {
+        let is_known = |known: &PathBuf| known.canonicalize().ok() == folder.canonicalize().ok();
+        if !wanted.iter().any(is_known) {
+            wanted.push(folder);
         }
     }
     for folder in had.iter().filter(|folder| !wanted.contains(folder)) {
         // It may be gone already.
         let _ = watcher.unwatch(folder);
     }
-    for folder in wanted.iter().filter(|folder| !had.contains(folder)) {
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    let (mut watched, mut failed) = (Vec::new(), None);
+    for folder in wanted {
+        match if had.contains(&folder) { Ok(()) } else { watcher.watch(&folder, RecursiveMode::NonRecursive) } {
+            Ok(()) => watched.push(folder),
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(wanted)
+    // The folder of a file that is named and not there keeps nobody from watching the others.
+    match failed {
+        Some(error) if watched.is_empty() => Err(error),
+        _ => Ok(watched),
+    }
+}
+
+fn folders_of(file: &Path) -> Vec<PathBuf> {
+    let folder_of = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let real = file.canonicalize().ok().map(|real| folder_of(&real));
+    std::iter::once(folder_of(file)).chain(real).collect()
 }
 
 #[cfg(test)]
@@ -77,7 +95,8 @@ mod tests {
     async fn notices(file: &Path, change: impl FnOnce()) -> bool {
         let notify = Arc::new(Notify::new());
         let heard = Arc::clone(&notify);
-        let task = tokio::spawn(watch(file, move || heard.notify_one()).unwrap());
+        let (_names, files) = watch::channel(vec![file.to_path_buf()]);
+        let task = tokio::spawn(super::watch(files, move || heard.notify_one()).unwrap());
         change();
         let noticed = tokio::time::timeout(Duration::from_secs(5), notify.notified()).await.is_ok();
         task.abort();
@@ -115,5 +134,22 @@ mod tests {
         };
         assert!(notices(&file, swap).await);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "..two");
+    }
+    #[tokio::test]
+    async fn a_file_that_is_named_later_is_watched_from_then_on() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let files = folders.each_ref().map(|folder| folder.path().join("file"));
+        files.iter().for_each(|file| std::fs::write(file, "a").unwrap());
+        let (names, named) = watch::channel(vec![files[0].clone()]);
+        let (said, mut heard) = mpsc::channel(10);
+        let task = tokio::spawn(super::watch(named, move || said.try_send(()).unwrap_or_default()).unwrap());
+        let nowhere = PathBuf::from("/nowhere/at/all");
+        names.send(vec![files[0].clone(), nowhere, files[1].clone()]).unwrap();
+        assert_eq!(heard.recv().await, Some(()), "it is read once more when it is named");
+        for file in &files {
+            std::fs::write(file, "b").unwrap();
+            assert_eq!(tokio::time::timeout(Duration::from_secs(5), heard.recv()).await, Ok(Some(())));
+        }
+        task.abort();
     }
 }

@@ -22,6 +22,9 @@ pub trait Environment {
 
     /// The first line of a file; what follows its line end does not count.
     fn first_line(&self, path: &Path) -> io::Result<String>;
+
+    /// The users in a file, as its text; none where files of users are not to be read.
+    fn users(&self, path: &Path) -> io::Result<Option<String>>;
 }
 
 /// The environment of this process.
@@ -31,23 +34,40 @@ pub struct SystemEnvironment;
 /// Octets of a secret's file that are read: a key fits in.
 const LINE_BYTES_MAX: u64 = 4_096;
 
+/// Octets of a file of users: a million of them.
+const USERS_BYTES_MAX: u64 = 128 << 20;
+
 impl Environment for SystemEnvironment {
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 
     fn first_line(&self, path: &Path) -> io::Result<String> {
-        // A pipe or a device could keep the reader waiting for ever.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
         let mut line = String::new();
-        io::BufReader::new(std::fs::File::open(path)?.take(LINE_BYTES_MAX)).read_line(&mut line)?;
+        io::BufReader::new(regular(path)?.take(LINE_BYTES_MAX)).read_line(&mut line)?;
         Ok(line)
+    }
+
+    fn users(&self, path: &Path) -> io::Result<Option<String>> {
+        let (file, mut text) = (regular(path)?, String::new());
+        if file.metadata()?.len() > USERS_BYTES_MAX {
+            let what = format!("it has more than {USERS_BYTES_MAX} octets");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+        }
+        file.take(USERS_BYTES_MAX).read_to_string(&mut text)?;
+        Ok(Some(text))
     }
 }
 
-/// An environment with these variables and no files.
+/// Opens a file. A pipe or a device could keep the reader waiting for ever.
+fn regular(path: &Path) -> io::Result<std::fs::File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    std::fs::File::open(path)
+}
+
+/// An environment with these variables and no files; those of users are passed over.
 impl Environment for BTreeMap<String, String> {
     fn variable(&self, name: &str) -> Option<String> {
         self.get(name).cloned()
@@ -55,6 +75,10 @@ impl Environment for BTreeMap<String, String> {
 
     fn first_line(&self, _: &Path) -> io::Result<String> {
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn users(&self, _: &Path) -> io::Result<Option<String>> {
+        Ok(None)
     }
 }
 
@@ -186,6 +210,10 @@ mod tests {
                 _ => Err(io::ErrorKind::NotFound.into()),
             }
         }
+
+        fn users(&self, _: &Path) -> io::Result<Option<String>> {
+            Ok(None)
+        }
     }
 
     fn resolve(text: &str) -> Result<String, String> {
@@ -228,6 +256,8 @@ mod tests {
         let file = folder.path().join("secret");
         std::fs::write(&file, "first\nsecond\n").unwrap();
         assert_eq!(SystemEnvironment.first_line(&file).unwrap(), "first\n");
+        assert_eq!(SystemEnvironment.users(&file).unwrap().as_deref(), Some("first\nsecond\n"));
+        assert!(SystemEnvironment.users(folder.path()).is_err());
         std::fs::write(&file, "x".repeat(100_000)).unwrap();
         assert_eq!(SystemEnvironment.first_line(&file).unwrap().len(), LINE_BYTES_MAX as usize);
     }

@@ -19,6 +19,9 @@ use super::problem::Problem;
 /// Largest file, in octets. Twenty thousand nodes are about a third of it; no human wrote a larger one.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
 
+/// Values of one file: keys, texts, lists and mappings.
+const NODES_MAX: usize = 250_000;
+
 /// Values that aliases may stand for in all, so that a small file cannot unfold into a large one.
 const ALIASED_MAX: usize = 20_000;
 
@@ -59,28 +62,35 @@ pub struct Entry {
 
 /// Reads a file. What breaks YAML itself ends the reading; keys that stand twice are noted, and the first one counts.
 pub fn parse(text: &str) -> Result<(Node, Vec<Problem>), Problem> {
-    if text.len() > FILE_BYTES_MAX {
-        let what = format!("the file has {} octets; at most {FILE_BYTES_MAX} are read", text.len());
+    parse_up_to(text, FILE_BYTES_MAX, NODES_MAX)
+}
+
+/// The same for a file of so many octets and values at most.
+pub fn parse_up_to(text: &str, bytes_max: usize, nodes_max: usize) -> Result<(Node, Vec<Problem>), Problem> {
+    if text.len() > bytes_max {
+        let what = format!("the file has {} octets; at most {bytes_max} are read", text.len());
         return Err(Problem::new(Place::START, &Path::default(), what));
     }
-    let parsed = load(text, DuplicateKeyPolicy::LastWins)?;
+    let parsed = load(text, DuplicateKeyPolicy::LastWins, nodes_max)?;
     let mut building = Building { text, problems: Vec::new() };
     let mut root = building.node(&parsed, &Path::default());
     if root.value == Value::Nothing {
         root.place = Place::START;
     }
     if has_bare_key(&parsed) {
-        building.merged_keys(&load(text, DuplicateKeyPolicy::FirstWins)?, &parsed, &Path::default());
+        building.merged_keys(&load(text, DuplicateKeyPolicy::FirstWins, nodes_max)?, &parsed, &Path::default());
     }
     Ok((root, building.problems))
 }
 
-fn load(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Spanned<Parsed>, Problem> {
-    serde_yaml::from_str_with_options(text, options(duplicate_keys)).map_err(|error| broken(&error))
+fn load(text: &str, duplicate_keys: DuplicateKeyPolicy, nodes_max: usize) -> Result<Spanned<Parsed>, Problem> {
+    serde_yaml::from_str_with_options(text, options(duplicate_keys, nodes_max)).map_err(|error| broken(&error))
 }
 
-fn options(duplicate_keys: DuplicateKeyPolicy) -> Options {
+fn options(duplicate_keys: DuplicateKeyPolicy, nodes_max: usize) -> Options {
     serde_yaml::options! {
+        // Each value begins with one event, and may end with another.
+        budget: serde_yaml::budget! { max_nodes: nodes_max, max_events: nodes_max.saturating_mul(4) },
         alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: ALIASED_MAX },
         duplicate_keys: duplicate_keys,
         emit_comments: false,

@@ -116,6 +116,8 @@ pub struct Pick<'a> {
     pub sticky: Option<u64>,
     /// The node that had this call before.
     pub prefer: Option<NodeId>,
+    /// The node that has another call which this one belongs to.
+    pub beside: Option<NodeId>,
     /// Nodes that were tried already.
     pub avoid: &'a [NodeId],
 }
@@ -346,6 +348,9 @@ impl Board {
         if let Some(node) = pick.prefer.filter(|node| self.may_take(*node, pick.avoid)) {
             return Ok(self.seat(node, Choice::Affinity, pick.pool, pick.avoid));
         }
+        if let Some((node, pool)) = pick.beside.and_then(|node| self.joined(node, pick)) {
+            return Ok(self.seat(node, Choice::AgentAffinity, pool, pick.avoid));
+        }
         let (mut pool, mut any_full) = (pick.pool, false);
         for _ in 0..OVERFLOW_HOPS_MAX {
             if let Some((node, choice)) = self.choose(pool, pick) {
@@ -360,6 +365,20 @@ impl Board {
             Some(node) => Ok(self.seat(node, Choice::Panic, pick.pool, pick.avoid)),
             None => Err(NoSeat { why, candidates: Box::new(self.candidates(pick.pool, None, pick.avoid)) }),
         }
+    }
+
+    /// The pool by which a call may join one that its node has already, if it may: a node that drains takes it, since it has
+    /// come for what is there; a full one does not. Nobody is led out of the pools that serve him.
+    fn joined(&self, node: NodeId, pick: Pick<'_>) -> Option<(NodeId, PoolId)> {
+        let state = self.node(node).filter(|state| state.may_be_joined() && !pick.avoid.contains(&node))?;
+        let mut pool = pick.pool;
+        for _ in 0..OVERFLOW_HOPS_MAX {
+            if state.places.iter().any(|place| place.pool == pool) {
+                return Some((node, pool));
+            }
+            pool = self.pool(pool)?.plan.overflow?;
+        }
+        None
     }
 
     /// Takes a place on a certain node, whatever its state: the call is there already.
@@ -679,6 +698,12 @@ impl NodeState {
     /// Calls that it has, over all edges.
     fn calls(&self) -> u32 {
         self.leases.saturating_add(self.others)
+    }
+
+    /// True when it can take a call that belongs to one of its own.
+    fn may_be_joined(&self) -> bool {
+        let is_there = self.admin != Admin::Disabled && self.assessment.verdict != Verdict::Down;
+        is_there && self.assessment.way.is_some() && self.assessment.closed.is_none() && !self.is_full()
     }
 
     fn is_full(&self) -> bool {

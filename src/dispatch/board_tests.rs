@@ -51,7 +51,7 @@ fn board(pools: Vec<PoolPlan>, max_calls: Option<u32>) -> Board {
 }
 
 fn pick(key: u128) -> Pick<'static> {
-    Pick { pool: POOL, key: CallKey(key), sticky: None, prefer: None, avoid: &[] }
+    Pick { pool: POOL, key: CallKey(key), sticky: None, prefer: None, beside: None, avoid: &[] }
 }
 
 fn leases(board: &Board, node: u32) -> u32 {

@@ -10,16 +10,15 @@ use prometheus::IntCounter;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::agents::agent::Doing;
+use crate::agents::ends;
 use crate::calls::lease::Way;
-use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
+use crate::calls::{CallKey, Lease, NodeId, PoolId, Seat, Shard};
 use crate::dispatch::health::Signal;
 use crate::dispatch::{Board, Farm, NoSeat, Pick, Picked};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::proxy::World;
 use crate::proxy::contract::Registry;
-use crate::registrar::Aor;
 use crate::resolve::Resolver;
 use crate::store::Store;
 use crate::telemetry::Redacted;
@@ -29,6 +28,7 @@ use crate::transport::udp::UdpSocket;
 
 use super::clock::Clock;
 use super::cluster::Cluster;
+use super::complaints::Complaints;
 use super::events::Events;
 use super::registrations::Registrations;
 use super::saving;
@@ -61,6 +61,8 @@ pub struct Engine {
     pub events: Events,
     /// What it has for being one of several edges.
     pub cluster: Option<Arc<Cluster>>,
+    /// What does not work with nodes, beside calls.
+    pub complaints: Complaints,
     shards: Box<[Mutex<Shard>]>,
     board: Mutex<Board>,
     sockets: ArcSwap<Vec<(ListenerId, Arc<UdpSocket>)>>,
@@ -153,6 +155,7 @@ impl Engine {
             registrations: Registrations::new(parts.sizes.bindings, parts.cluster.clone()),
             events: Events::default(),
             cluster: parts.cluster,
+            complaints: Complaints::default(),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             board: Mutex::new(parts.board),
             sockets: ArcSwap::default(),
@@ -222,8 +225,7 @@ impl Engine {
                 self.note_agents(lease, &farm);
             }
             if let Some(cluster) = &self.cluster {
-                let is_of_queue = lease.is_some_and(|lease| self.is_of_queue(lease, &farm));
-                cluster.tell_call(key, saved.as_ref(), is_of_queue);
+                cluster.tell_call(key, saved.as_ref());
             }
             self.store.lease(key.0, saved.as_ref());
         });
@@ -238,17 +240,9 @@ impl Engine {
     /// What a call means for the agents at its ends.
     fn note_agents(&self, lease: &Lease, farm: &Farm) {
         let Some(service) = &farm.registrar else { return };
-        let doing = |while_trying| match lease.phase {
-            Phase::Trying(_) => Some(while_trying),
-            Phase::Up { .. } | Phase::Ending { .. } => Some(Doing::Talking),
-            Phase::Ended { .. } => None,
-        };
-        let called = (lease.node == service.agents).then(|| Aor::from_user(lease.names.called())).flatten();
-        let calling = lease.agent.as_deref().and_then(Aor::from_user);
-        let ends = [(called, doing(Doing::Ringing)), (calling, doing(Doing::Talking))];
-        for (aor, doing) in ends.into_iter().filter_map(|(aor, doing)| aor.map(|aor| (aor, doing))) {
-            let (wrapup, now) = (service.policy.wrapup, self.clock.now());
-            self.registrations.with_book(|book| book.note(&aor, lease.key, doing, wrapup, now));
+        for (aor, note) in ends::notes(lease, service.agents) {
+            let now = self.clock.now();
+            self.registrations.with_book(|book| book.note(&aor, note, &service.policy, now));
         }
     }
 
@@ -257,17 +251,21 @@ impl Engine {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let hidden = self.redact.load(Ordering::Relaxed);
-        let number = |octets: &[u8]| Redacted::new(octets.escape_ascii().to_string(), hidden);
+        let number = |octets: &[u8]| self.redacted(octets.escape_ascii().to_string());
         tracing::debug!(
             call_id = %lease.names.call_id().escape_ascii(),
             caller = %number(lease.names.caller()),
             called = %number(lease.names.called()),
-            from = %Redacted::new(lease.caller.remote, hidden),
+            from = %self.redacted(lease.caller.remote),
             node = farm.node(lease.node).map_or("?", |node| &node.name),
             "call is {}",
             lease.phase.as_str()
         );
+    }
+
+    /// Somebody's number or address, for the log.
+    pub fn redacted<T>(&self, value: T) -> Redacted<T> {
+        Redacted::new(value, self.redact.load(Ordering::Relaxed))
     }
 
     /// Whether numbers and callers' addresses are left out of the log.

@@ -4,18 +4,18 @@
 //! nothing: the edge goes on with what it had and says why.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::calls::NodeId;
 use crate::cluster::Entry;
 use crate::config::build::{Built, Inputs, Names, build};
-use crate::config::{self, Change, Checked, Config, Environment, Problem, diff};
+use crate::config::{self, Change, Checked, Config, ConfigProblems, Environment, Problem, diff};
 use crate::dispatch::farm::Generation;
 use crate::dispatch::node::{Admin, Kind, Node, NodeUri};
 use crate::keys::Keys;
@@ -25,6 +25,7 @@ use crate::telemetry::LogHandle;
 use crate::transport::stream::StreamLimits;
 
 use super::clock::wall_millis;
+use super::ended::{end_removed_users, note_permanents};
 use super::engine::Engine;
 use super::listeners::Listeners;
 use super::prober::{ProbePlan, ProbedNode, ProberHandle};
@@ -128,6 +129,8 @@ pub struct WriterHandle {
     pub status: Arc<ArcSwap<ConfigStatus>>,
     /// Operators' words.
     pub admin: Arc<ArcSwap<BTreeMap<String, SavedAdmin>>>,
+    /// The files to watch: that of the configuration, and those that it names.
+    pub files: watch::Receiver<Vec<PathBuf>>,
 }
 
 impl WriterHandle {
@@ -195,8 +198,11 @@ pub struct FarmWriter {
     orders: mpsc::Receiver<Order>,
     sender: mpsc::Sender<Order>,
     handle: WriterHandle,
+    files: watch::Sender<Vec<PathBuf>>,
     /// True while the board holds pools of an earlier farm.
     has_leftovers: bool,
+    /// True until the registrations of those who are gone were looked through a second time.
+    may_have_removed_users: bool,
 }
 
 /// A name that is being kept up to date.
@@ -228,10 +234,12 @@ impl FarmWriter {
             needs_restart: vec![],
             warnings,
         };
+        let (files, named) = watch::channel(files_of(&parts.path, &config, &[]));
         let handle = WriterHandle {
             orders: sender.clone(),
             status: Arc::new(ArcSwap::from_pointee(status)),
             admin: Arc::new(ArcSwap::from_pointee(parts.admin.clone())),
+            files: named,
         };
         let listeners = Listeners::new(Arc::clone(&parts.engine), workers(&config) as usize);
         let writer = FarmWriter {
@@ -250,7 +258,9 @@ impl FarmWriter {
             orders,
             sender,
             handle: handle.clone(),
+            files,
             has_leftovers: false,
+            may_have_removed_users: false,
         };
         (writer, handle)
     }
@@ -305,17 +315,14 @@ impl FarmWriter {
     async fn try_reload(&mut self) -> (ReloadReport, Option<Checked>) {
         let generation = self.config.generation();
         let mut report = ReloadReport { is_ok: false, changes: vec![], problems: vec![], error: None, generation };
-        let text = match std::fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) => {
-                report.error = Some(format!("{}: {error}", self.path.display()));
+        let checked = match self.read().await {
+            Ok(Ok(checked)) => checked,
+            Ok(Err(problems)) => {
+                report.problems = problems.0;
                 return (report, None);
             }
-        };
-        let checked = match config::check(&text, &*self.environment) {
-            Ok(checked) => checked,
-            Err(problems) => {
-                report.problems = problems.0;
+            Err(error) => {
+                report.error = Some(format!("{}: {error}", self.path.display()));
                 return (report, None);
             }
         };
@@ -338,6 +345,13 @@ impl FarmWriter {
         }
     }
 
+    /// Reads and checks the file, off the threads that carry messages: there may be a hundred thousand users in it.
+    async fn read(&self) -> std::io::Result<Result<Checked, ConfigProblems>> {
+        let (path, environment) = (self.path.clone(), Arc::clone(&self.environment));
+        let read = move || std::fs::read_to_string(path).map(|text| config::check(&text, &*environment));
+        tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?
+    }
+
     /// Logs, counts and publishes what came of a reload.
     fn report(&self, because: &str, report: &ReloadReport, checked: Option<Checked>) {
         let metrics = &self.engine.metrics;
@@ -348,10 +362,12 @@ impl FarmWriter {
         };
         metrics.reloads.with_label_values(&[result]).inc();
         metrics.reload_ok.set(i64::from(report.is_ok));
-        let path = self.path.display();
         for problem in &report.problems {
-            tracing::error!("{path}:{problem}");
+            let own = if problem.file.is_none() { format!("{}:", self.path.display()) } else { String::new() };
+            tracing::error!("{own}{problem}");
         }
+        let files = files_of(&self.path, &self.config, &report.problems);
+        self.files.send_if_modified(|watched| (*watched != files).then(|| *watched = files).is_some());
         if let Some(error) = &report.error {
             tracing::error!("reload: {error}");
         }
@@ -462,7 +478,14 @@ impl FarmWriter {
             }
         });
         self.engine.metrics.apply(&built.farm, |_| None);
-        self.engine.farm.store(Arc::new(built.farm));
+        let skills = built.farm.registrar.as_ref().map(|service| service.policy.skills()).unwrap_or_default();
+        let new = Arc::new(built.farm);
+        self.engine.farm.store(Arc::clone(&new));
+        note_permanents(&self.engine, &old, &new, now);
+        // A worker that still holds the farm before may register somebody who is gone: he ends at the sweep.
+        self.end_removed_users();
+        self.may_have_removed_users = true;
+        self.engine.registrations.with_book(|book| book.set_skills(skills));
         if self.has_leftovers {
             let orders = self.sender.clone();
             self.engine.runtime.spawn(async move {
@@ -472,8 +495,19 @@ impl FarmWriter {
         }
     }
 
+    /// Ends the registrations of those who are users no more.
+    fn end_removed_users(&self) {
+        let count = end_removed_users(&self.engine, &self.engine.farm.load(), self.engine.clock.now());
+        if count > 0 {
+            tracing::info!("{count} users are gone: their registrations have ended");
+        }
+    }
+
     /// Drops pools of earlier farms, and nodes that are gone and have no calls left.
     async fn sweep(&mut self) {
+        if std::mem::take(&mut self.may_have_removed_users) {
+            self.end_removed_users();
+        }
         let farm = self.engine.farm.load_full();
         let configured: Vec<NodeId> =
             named_uris(&self.config).filter_map(|(name, _)| self.names.find_node(name)).collect();
@@ -592,6 +626,16 @@ impl FarmWriter {
 
 fn node_plan(node: &crate::dispatch::node::Node) -> crate::dispatch::board::NodePlan {
     crate::dispatch::board::NodePlan { id: node.id, max_calls: node.max_calls }
+}
+
+/// The files whose changes are to be noticed; one with problems too, so that mending it is enough.
+fn files_of(path: &Path, config: &Config, problems: &[Problem]) -> Vec<PathBuf> {
+    let auth = config.registrar.as_ref().and_then(|registrar| registrar.auth.as_ref());
+    let users = auth.and_then(|auth| auth.users_file.clone());
+    let broken = problems.iter().filter_map(|problem| problem.file.as_deref().map(PathBuf::from));
+    let mut files: Vec<PathBuf> = std::iter::once(path.to_path_buf()).chain(users).chain(broken).collect();
+    files.dedup();
+    files
 }
 
 /// Everybody whom calls can be sent to.

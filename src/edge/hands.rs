@@ -15,6 +15,7 @@ use crate::transport::udp::SendBatch;
 
 use super::asking;
 use super::cluster::lane;
+use super::ended::log_changes;
 use super::engine::{Engine, HealthNews};
 use super::registrations::{Answer, KEEPER, Told, Waiting};
 
@@ -111,6 +112,7 @@ impl Hands {
         for registration in &self.outbox.registrations {
             let text = |range: &std::ops::Range<usize>| self.outbox.text[range.clone()].to_vec();
             let (granted, failed) = (text(&registration.granted), text(&registration.failed));
+            log_changes(engine, &registration.aor, registration.changes);
             let answer = Some(Answer { to: registration.to, granted, failed });
             engine.registrations.save(Waiting { aor: registration.aor.clone(), answer });
         }
@@ -129,23 +131,36 @@ impl Hands {
                 }
             }
         }
-        for (listener, batch) in self.batches.iter_mut().filter(|(_, batch)| !batch.is_empty()) {
-            let count = batch.len();
-            let Some(socket) = batch.first().and_then(|to| engine.socket(*listener, to)) else {
-                engine.counters.udp_unsent.inc_by(count as u64);
-                batch.clear();
-                continue;
-            };
-            let (sends, failed, mut unsent) = (&self.outbox.sends, &mut self.failed, 0);
-            let of_listener = |way: &Destination| matches!(way, Destination::Way(way) if way.protocol() == Protocol::Udp && way.listener() == *listener);
-            socket.send_batch(batch, &self.outbox.text, |at, _| {
-                unsent += 1;
-                let send = sends.iter().filter(|send| of_listener(&send.to)).nth(at);
-                failed.extend(send.and_then(|send| send.try_of));
-            });
-            engine.counters.udp_sent.inc_by(count as u64 - unsent);
-            engine.counters.udp_unsent.inc_by(unsent);
-        }
+        let (sends, failed) = (&self.outbox.sends, &mut self.failed);
+        send_batches(engine, &mut self.batches, &self.outbox.text, |listener, at| {
+            let of_listener = |way: &Destination| matches!(way, Destination::Way(way) if way.protocol() == Protocol::Udp && way.listener() == listener);
+            let send = sends.iter().filter(|send| of_listener(&send.to)).nth(at);
+            failed.extend(send.and_then(|send| send.try_of));
+        });
+    }
+}
+
+/// Sends what each listener has to send. Whatever cannot be sent is handed to `failed` with its listener and its number there.
+pub fn send_batches(
+    engine: &Engine,
+    batches: &mut [(ListenerId, SendBatch)],
+    text: &[u8],
+    mut failed: impl FnMut(ListenerId, usize),
+) {
+    for (listener, batch) in batches.iter_mut().filter(|(_, batch)| !batch.is_empty()) {
+        let count = batch.len();
+        let Some(socket) = batch.first().and_then(|to| engine.socket(*listener, to)) else {
+            engine.counters.udp_unsent.inc_by(count as u64);
+            batch.clear();
+            continue;
+        };
+        let mut unsent = 0;
+        socket.send_batch(batch, text, |at, _| {
+            unsent += 1;
+            failed(*listener, at);
+        });
+        engine.counters.udp_sent.inc_by(count as u64 - unsent);
+        engine.counters.udp_unsent.inc_by(unsent);
     }
 }
 
@@ -157,7 +172,8 @@ pub fn send_to(engine: &Engine, way: Way, bytes: Vec<u8>) {
     }
 }
 
-fn batch_of(batches: &mut Vec<(ListenerId, SendBatch)>, listener: ListenerId) -> &mut SendBatch {
+/// What a listener has to send.
+pub fn batch_of(batches: &mut Vec<(ListenerId, SendBatch)>, listener: ListenerId) -> &mut SendBatch {
     let at = batches.iter().position(|(id, _)| *id == listener).unwrap_or_else(|| {
         batches.push((listener, SendBatch::default()));
         batches.len() - 1
@@ -229,6 +245,10 @@ impl StreamReceiver for FromStreams {
     fn message(&self, flow: Flow, bytes: &[u8]) {
         self.0.counters.tcp_received.inc();
         on_this_thread(&self.0, |core, index| receive(&self.0, core, bytes, flow, index));
+    }
+
+    fn closed(&self, flow: Flow) {
+        flow.connection.into_iter().for_each(|connection| self.0.registrations.lose(connection));
     }
 
     fn failed(&self, ticket: Ticket) {

@@ -14,14 +14,14 @@ use crate::calls::lease::Way;
 use crate::dispatch::Farm;
 use crate::moment::Moment;
 use crate::proxy::branch::ProbeBranch;
-use crate::registrar::{Aor, Binding};
+use crate::registrar::{Aor, Binding, Ended};
 use crate::sip::originate::{Probe, options};
-use crate::sip::uri;
 use crate::transport::flow::Flow;
 
+use super::ended::end_bindings;
 use super::engine::Engine;
 use super::hands::send_to;
-use super::registrations::{KEEPER, Waiting};
+use super::registrations::KEEPER;
 
 /// Pauses without an answer until a phone counts as gone.
 const MISSES_MAX: u32 = 3;
@@ -106,8 +106,8 @@ impl Keeper {
         let engine = Arc::clone(&self.engine);
         self.phones.values_mut().for_each(|phone| phone.is_seen = false);
         engine.registrations.each(|aor, bindings| {
-            for binding in bindings.iter().filter(|binding| binding.expires > now && is_behind_nat(binding)) {
-                let key = (aor.clone(), binding.contact.clone());
+            for binding in bindings.iter().filter(|binding| binding.expires > now && binding.is_behind_nat()) {
+                let key = (aor.clone(), binding.contact().into());
                 let room = self.phones.len() < PHONES_MAX;
                 match self.phones.get_mut(&key) {
                     Some(phone) => (phone.is_seen, phone.flow) = (true, binding.flow),
@@ -154,20 +154,9 @@ impl Keeper {
 
     fn give_up(&self, key: &PhoneId, now: Moment) {
         let (aor, contact) = key;
-        if self.engine.registrations.end_binding(aor, contact, now) {
-            tracing::info!("a phone of {aor} does not answer any more: its registration ends");
-            self.engine.metrics.bindings_ended.with_label_values(&["unreachable"]).inc();
-            self.engine.registrations.save(Waiting { aor: aor.clone(), answer: None });
-        }
+        let gone = |binding: &Binding| binding.contact() == &**contact;
+        end_bindings(&self.engine, aor, Ended::Unreachable, now, gone);
     }
-}
-
-/// True when the phone says another address of itself than the one it was heard from.
-fn is_behind_nat(binding: &Binding) -> bool {
-    let said = uri::parse(&binding.contact);
-    let port = said.and_then(|said| said.port).unwrap_or(5060);
-    let ip = said.and_then(|said| uri::ip(said.host));
-    ip != Some(binding.flow.remote.ip()) || port != binding.flow.remote.port()
 }
 
 fn question(farm: &Farm, run: u64, number: u32, way: Way, contact: &[u8]) -> Option<Vec<u8>> {

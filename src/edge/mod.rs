@@ -6,15 +6,19 @@
 //! - [`hands`]: one thread's memory, and carrying out what the core wants
 //! - [`ticker`]: the thread on which time passes
 //! - [`prober`]: OPTIONS to every node, and the verdicts
+//! - [`reconciler`]: calls compared with the channels that nodes have
 //! - [`farm_writer`]: reloads, operators' words and DNS answers become the next farm
 //! - [`cluster`]: one of several edges
 //! - [`saving`]: leases to the store and back
 //! - [`events`]: what happens, for whoever watches
 //! - [`view`]: what operators can look at
 
+pub mod ari;
 pub mod asking;
 pub mod clock;
 pub mod cluster;
+pub mod complaints;
+pub mod ended;
 pub mod engine;
 pub mod events;
 pub mod farm_writer;
@@ -24,6 +28,7 @@ pub mod listeners;
 pub mod located;
 pub mod prober;
 pub mod publisher;
+pub mod reconciler;
 pub mod registrations;
 pub mod saving;
 pub mod secret;

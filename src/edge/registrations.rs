@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,16 +21,19 @@ use crate::dispatch::Farm;
 use crate::moment::Moment;
 use crate::proxy::contract::{Offered, Registry};
 use crate::registrar::auth::Use;
+use crate::registrar::binding::Texts;
 use crate::registrar::replays::Replays;
-use crate::registrar::{Aor, Binding, Table};
-use crate::store::contract::{SavedBinding, SavedFlow};
-use crate::transport::flow::{Flow, ListenerId, Protocol};
+use crate::registrar::{Aor, Binding, Ended, Service, Table};
+use crate::store::contract::{BindingBatch, SavedBinding, SavedFlow};
+use crate::transport::flow::{ConnectionId, Flow, ListenerId, Protocol};
+use crate::transport::udp::SendBatch;
 
 use super::asking::{self, Question};
 use super::clock::{Reading, wall_millis};
 use super::cluster::Cluster;
+use super::ended::{end_lost, note_ended};
 use super::engine::Engine;
-use super::hands::send_to;
+use super::hands::{batch_of, send_batches, send_to};
 
 /// Parts of the table.
 const TABLES: usize = 64;
@@ -46,12 +49,23 @@ pub const KEEPER: NodeId = NodeId(u32::MAX);
 const TOLD_MAX: usize = 16_384;
 /// Answers of phones that may wait to be looked at.
 const KEPT_MAX: usize = 262_144;
+/// Closed connections that may wait to be looked at.
+const LOST_MAX: usize = 65_536;
 /// How long the thread waits when there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Least time between the beginnings of two commits. A lone REGISTER waits for nothing; of those that come one after the other several
+/// share one write, and nobody notices that his phone is registered some milliseconds later.
+const GATHER: Duration = Duration::from_millis(5);
+/// So many are worth a commit of their own: then nobody waits for more.
+const ENOUGH: usize = 32;
+/// How often is looked for bindings that ran out.
+const LOOK_FOR_ENDS: Duration = Duration::from_millis(100);
 
 /// All bindings, and what waits to be stored.
 pub struct Registrations {
     tables: Box<[Mutex<Table>]>,
+    count: AtomicUsize,
+    bindings_max: usize,
     hasher: RandomState,
     replays: Mutex<Replays>,
     waiting: Mutex<Vec<Waiting>>,
@@ -59,6 +73,7 @@ pub struct Registrations {
     book: Mutex<Book>,
     told: Mutex<Vec<Told>>,
     kept: Mutex<Vec<u32>>,
+    lost: Mutex<Vec<ConnectionId>>,
     changed: Notify,
     cluster: Option<Arc<Cluster>>,
 }
@@ -100,9 +115,10 @@ pub struct Answer {
 impl Registrations {
     /// An empty table for so many bindings, at one of several edges or not.
     pub fn new(bindings_max: usize, cluster: Option<Arc<Cluster>>) -> Self {
-        let table = || Mutex::new(Table::new(bindings_max.div_ceil(TABLES)));
         Registrations {
-            tables: std::iter::repeat_with(table).take(TABLES).collect(),
+            tables: std::iter::repeat_with(Mutex::default).take(TABLES).collect(),
+            count: AtomicUsize::new(0),
+            bindings_max,
             hasher: RandomState::new(),
             replays: Mutex::default(),
             waiting: Mutex::default(),
@@ -110,6 +126,7 @@ impl Registrations {
             book: Mutex::default(),
             told: Mutex::default(),
             kept: Mutex::default(),
+            lost: Mutex::default(),
             changed: Notify::new(),
             cluster,
         }
@@ -117,7 +134,7 @@ impl Registrations {
 
     /// Bindings in all.
     pub fn count(&self) -> usize {
-        self.tables.iter().map(|table| table.lock().len()).sum()
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Looks at every address of record, one part of the table after the other.
@@ -139,14 +156,15 @@ impl Registrations {
             saved.into_iter().map(|one| restored(one, clocks)).filter(|binding| binding.expires > now).collect();
         let is_alive = !bindings.is_empty();
         self.set_registered(aor, is_alive, now);
-        self.table(aor).lock().put(aor, bindings);
+        self.act(aor, |table| table.put(aor, bindings));
         is_alive
     }
 
     /// All users, registered or not, and whoever else something is known of; by name.
     pub fn everybody(&self, farm: &Farm) -> BTreeSet<Aor> {
-        let authority = farm.registrar.iter().filter_map(|service| service.authority.as_ref());
-        let mut all: BTreeSet<Aor> = authority.flat_map(|authority| authority.users.names()).cloned().collect();
+        let users = |service: &Service| service.authority.iter().flat_map(|own| own.users.names()).cloned().collect();
+        let mut all: BTreeSet<Aor> = farm.registrar.as_deref().map(users).unwrap_or_default();
+        all.extend(farm.registrar.iter().flat_map(|service| service.permanents.names()).cloned());
         self.with_book(|book| all.extend(book.iter().map(|(aor, _)| aor.clone())));
         all
     }
@@ -188,15 +206,25 @@ impl Registrations {
         std::mem::take(&mut self.kept.lock())
     }
 
-    /// Ends one binding; false when it is gone already.
-    pub fn end_binding(&self, aor: &Aor, contact: &[u8], now: Moment) -> bool {
-        let (ended, is_registered) = {
-            let mut table = self.table(aor).lock();
-            let ended = table.retain(aor, |binding| *binding.contact != *contact) > 0;
+    /// Ends bindings of one address of record; returns how many, and whether any is left.
+    pub fn end(&self, aor: &Aor, is_over: impl Fn(&Binding) -> bool) -> (usize, bool) {
+        self.act(aor, |table| {
+            let ended = table.retain(aor, |binding| !is_over(binding));
             (ended, !table.find(aor.as_bytes()).is_empty())
-        };
-        self.set_registered(aor, is_registered, now);
-        ended
+        })
+    }
+
+    /// Notes that a connection was closed. Beyond the bound its phones stay registered until their time is over.
+    pub fn lose(&self, connection: ConnectionId) {
+        let mut list = self.lost.lock();
+        if list.len() < LOST_MAX {
+            list.push(connection);
+        }
+    }
+
+    /// Takes the connections that were closed.
+    pub fn take_lost(&self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.lost.lock())
     }
 
     /// Takes what nodes said.
@@ -206,32 +234,72 @@ impl Registrations {
 
     /// Hands in an address of record whose bindings changed.
     pub fn save(&self, waiting: Waiting) {
-        self.waiting.lock().push(waiting);
-        self.wake.notify_one();
+        let mut list = self.waiting.lock();
+        list.push(waiting);
+        // Waking the thread for each would cost more than storing it.
+        if list.len() == 1 || list.len() == ENOUGH {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Adds what is held of an address of record to what is to be stored.
+    fn write(&self, aor: &Aor, clocks: Reading, batch: &mut BindingBatch) {
+        let table = self.table(aor).lock();
+        let bindings = table.find(aor.as_bytes());
+        batch.push(aor.as_bytes(), |out| {
+            if !bindings.is_empty() {
+                SavedBinding::write(out, bindings.iter().map(|binding| saved(binding, clocks)));
+            }
+        });
     }
 
     fn table(&self, aor: &Aor) -> &Mutex<Table> {
         &self.tables[self.hasher.hash_one(aor) as usize % TABLES]
     }
 
+    /// Acts on the part of the table that an address of record belongs to.
+    fn act<R>(&self, aor: &Aor, act: impl FnOnce(&mut Table) -> R) -> R {
+        self.counted(&mut self.table(aor).lock(), act)
+    }
+
+    /// Acts on a part of the table, with what room all of them have left.
+    fn counted<R>(&self, table: &mut Table, act: impl FnOnce(&mut Table) -> R) -> R {
+        let before = table.len();
+        table.set_room(self.bindings_max.saturating_sub(self.count()));
+        let result = act(table);
+        // Wraps around where the table shrank, and so takes away.
+        self.count.fetch_add(table.len().wrapping_sub(before), Ordering::Relaxed);
+        result
+    }
+
     /// Takes out what has run out.
-    fn expire(&self, now: Moment, mut ended: impl FnMut(&Aor)) {
+    fn expire(&self, now: Moment, mut ended: impl FnMut(&Aor, bool)) {
         for table in &self.tables {
             let mut over = Vec::new();
-            table.lock().expire(now, ENDS_MAX, |aor, _| over.push(aor.clone()));
+            self.counted(&mut table.lock(), |table| table.expire(now, ENDS_MAX, |aor, _| over.push(aor.clone())));
             for aor in over {
-                let is_registered = !table.lock().find(aor.as_bytes()).is_empty();
-                self.set_registered(&aor, is_registered, now);
-                ended(&aor);
+                let is_left = !table.lock().find(aor.as_bytes()).is_empty();
+                ended(&aor, is_left);
             }
         }
     }
 
-    fn take_waiting(&self) -> Vec<Waiting> {
+    /// Waits until something is to be stored.
+    fn wait(&self) {
         let mut waiting = self.waiting.lock();
         if waiting.is_empty() {
             self.wake.wait_for(&mut waiting, PAUSE);
         }
+    }
+
+    /// Waits for more, until there is enough.
+    fn wait_for_more(&self, within: Duration) {
+        let mut waiting = self.waiting.lock();
+        self.wake.wait_while_for(&mut waiting, |waiting| waiting.len() < ENOUGH, within);
+    }
+
+    fn take_waiting(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting.lock();
         let most = waiting.len().min(COMMIT_MAX);
         waiting.drain(..most).collect()
     }
@@ -239,7 +307,7 @@ impl Registrations {
 
 impl Registry for Registrations {
     fn with_table(&self, aor: &Aor, act: &mut dyn FnMut(&mut Table)) {
-        act(&mut self.table(aor).lock());
+        self.act(aor, |table| act(table));
     }
 
     fn is_first_use(&self, proof: Use) -> bool {
@@ -270,8 +338,13 @@ impl Registry for Registrations {
         }
     }
 
+    fn calls_of(&self, agent: &[u8]) -> Vec<CallKey> {
+        let book = self.book.lock();
+        book.find(agent).map_or_else(Vec::new, |agent| agent.calls().iter().map(|call| call.key).collect())
+    }
+
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
-        self.with_book(|book| book.note(aor, key, None, Duration::ZERO, now));
+        self.with_book(|book| book.take_back(aor, key, now));
     }
 
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {
@@ -296,11 +369,19 @@ impl Registrar {
         let stop = Arc::new(AtomicBool::new(false));
         let (own, stopped) = (Arc::clone(engine), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("registrar".to_owned()).spawn(move || {
+            let mut writer = Writer::new(&own);
+            let mut looked = Moment::ZERO;
             while !stopped.load(Ordering::Relaxed) {
-                store(&own, own.registrations.take_waiting());
-                expire(&own);
+                writer.gather();
+                writer.store(own.registrations.take_waiting());
+                let now = own.clock.now();
+                if now.since(looked) >= LOOK_FOR_ENDS {
+                    looked = now;
+                    expire(&own);
+                    end_lost(&own, now);
+                }
             }
-            store(&own, own.registrations.take_waiting());
+            writer.store(own.registrations.take_waiting());
         })?;
         Ok(Registrar { engine: Arc::clone(engine), stop, thread: Some(thread) })
     }
@@ -317,49 +398,80 @@ impl Drop for Registrar {
     }
 }
 
-/// One commit, and the answers that waited for it.
-fn store(engine: &Arc<Engine>, lot: Vec<Waiting>) {
-    if lot.is_empty() {
-        return;
+/// What the thread keeps from commit to commit.
+struct Writer<'a> {
+    engine: &'a Arc<Engine>,
+    batch: BindingBatch,
+    began: Moment,
+    text: Vec<u8>,
+    sends: Vec<(ListenerId, SendBatch)>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(engine: &'a Arc<Engine>) -> Self {
+        let batch = BindingBatch::default();
+        Writer { engine, batch, began: Moment::ZERO, text: Vec::new(), sends: Vec::new() }
     }
-    let mut seen = HashSet::new();
-    let mut batch = Vec::with_capacity(lot.len());
-    for waiting in lot.iter().filter(|waiting| seen.insert(&waiting.aor)) {
-        // What is held now is at least as new as what is waited for.
-        let bindings = engine.registrations.of(&waiting.aor);
-        let octets = (!bindings.is_empty()).then(|| written(&bindings, engine.clock.reading()));
-        batch.push((waiting.aor.as_bytes().to_vec(), octets));
+
+    /// Waits for something to store, and for more of it when there was some a moment ago.
+    fn gather(&mut self) {
+        self.engine.registrations.wait();
+        let since = self.engine.clock.now().since(self.began);
+        if since < GATHER {
+            self.engine.registrations.wait_for_more(GATHER - since);
+        }
     }
-    let stored = engine.store.bindings(&batch);
-    if let Err(error) = &stored {
-        tracing::error!("registrations cannot be stored, phones are answered 500: {error}");
+
+    /// One commit, and the answers that waited for it.
+    fn store(&mut self, lot: Vec<Waiting>) {
+        if lot.is_empty() {
+            return;
+        }
+        let (engine, clocks) = (self.engine, self.engine.clock.reading());
+        self.began = clocks.now;
+        self.batch.clear();
+        let mut seen = HashSet::with_capacity(lot.len());
+        for waiting in lot.iter().filter(|waiting| seen.insert(&waiting.aor)) {
+            // What is held now is at least as new as what is waited for.
+            engine.registrations.write(&waiting.aor, clocks, &mut self.batch);
+        }
+        let stored = engine.store.bindings(&self.batch);
+        if let Err(error) = &stored {
+            tracing::error!("registrations cannot be stored, phones are answered 500: {error}");
+        }
+        engine.metrics.registration_commits.inc();
+        if stored.is_ok() && engine.events.watchers() > 0 {
+            seen.iter().for_each(|aor| engine.events.registration(aor, engine.registrations.of(aor).len()));
+        }
+        self.answer(lot.into_iter().filter_map(|waiting| waiting.answer), stored.is_ok());
     }
-    engine.metrics.registration_commits.inc();
-    if stored.is_ok() && engine.events.watchers() > 0 {
-        seen.iter().for_each(|aor| engine.events.registration(aor, engine.registrations.of(aor).len()));
-    }
-    for answer in lot.into_iter().filter_map(|waiting| waiting.answer) {
-        let bytes = if stored.is_ok() { answer.granted } else { answer.failed };
-        send_to(engine, answer.to, bytes);
+
+    /// Answers by datagram go together.
+    fn answer(&mut self, answers: impl Iterator<Item = Answer>, is_stored: bool) {
+        self.text.clear();
+        for answer in answers {
+            let bytes = if is_stored { answer.granted } else { answer.failed };
+            if answer.to.protocol() == Protocol::Tcp {
+                send_to(self.engine, answer.to, bytes);
+                continue;
+            }
+            let from = self.text.len();
+            self.text.extend_from_slice(&bytes);
+            batch_of(&mut self.sends, answer.to.listener()).push(answer.to.target().address, from..self.text.len());
+        }
+        send_batches(self.engine, &mut self.sends, &self.text, |_, _| ());
     }
 }
 
 /// Bindings that ran out go, from the disk too.
 fn expire(engine: &Engine) {
-    engine.registrations.expire(engine.clock.now(), |aor| {
-        engine.metrics.bindings_ended.with_label_values(&["expired"]).inc();
-        engine.registrations.save(Waiting { aor: aor.clone(), answer: None });
-    });
-}
-
-fn written(bindings: &[Binding], clocks: Reading) -> Vec<u8> {
-    let saved: Vec<SavedBinding<'_>> = bindings.iter().map(|binding| saved(binding, clocks)).collect();
-    SavedBinding::write(&saved)
+    let now = engine.clock.now();
+    engine.registrations.expire(now, |aor, is_left| note_ended(engine, aor, Ended::Expired, 1, is_left, now));
 }
 
 fn saved<'a>(binding: &'a Binding, clocks: Reading) -> SavedBinding<'a> {
     SavedBinding {
-        contact: &binding.contact,
+        contact: binding.contact(),
         flow: SavedFlow {
             listener: binding.flow.listener.0,
             is_tcp: binding.flow.protocol == Protocol::Tcp,
@@ -370,24 +482,22 @@ fn saved<'a>(binding: &'a Binding, clocks: Reading) -> SavedBinding<'a> {
         updated: clocks.unix_millis(binding.updated),
         call_id: binding.call_id,
         cseq: binding.cseq,
-        instance: binding.instance.as_deref(),
+        instance: binding.instance(),
         reg_id: binding.reg_id,
-        path: &binding.path,
+        path: binding.path(),
     }
 }
 
 fn restored(saved: SavedBinding<'_>, clocks: Reading) -> Binding {
     let protocol = if saved.flow.is_tcp { Protocol::Tcp } else { Protocol::Udp };
     Binding {
-        contact: saved.contact.into(),
+        texts: Texts::new(saved.contact, saved.instance, saved.path),
         flow: Flow { listener: ListenerId(saved.flow.listener), protocol, remote: saved.flow.remote, connection: None },
         preference: saved.preference,
         expires: clocks.moment_of(saved.expires),
         updated: clocks.moment_of(saved.updated),
         call_id: saved.call_id,
         cseq: saved.cseq,
-        instance: saved.instance.map(Box::from),
         reg_id: saved.reg_id,
-        path: saved.path.into(),
     }
 }

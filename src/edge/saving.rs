@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::calls::lease::{Invite, Names, SessionTimer, Told, Try, TryState, Way};
+use crate::calls::lease::{Hold, Invite, Names, SessionTimer, Told, Try, TryState, Way};
 use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat};
 use crate::dispatch::Farm;
 use crate::moment::Moment;
@@ -28,6 +28,8 @@ pub fn saved<'a>(lease: &'a Lease, farm: &'a Farm, clocks: Reading) -> SavedLeas
         },
         caller_tag: lease.caller_tag,
         agent: lease.agent.as_deref(),
+        queue: lease.queue.as_deref(),
+        is_held: lease.hold.is_held,
         node_listener: lease.way.listener().0,
         node_is_tcp: target.protocol == Protocol::Tcp,
         node_address: target.address,
@@ -78,6 +80,8 @@ pub fn restored(
         caller,
         caller_tag: saved.caller_tag,
         agent: saved.agent.map(Box::from),
+        queue: saved.queue.map(Box::from),
+        hold: Hold { is_held: saved.is_held, asked: None },
         node,
         pool,
         way,

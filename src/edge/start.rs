@@ -9,7 +9,7 @@ use rand::RngExt;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::agents::Intent;
+use crate::agents::{Cause, Intent};
 use crate::calls::CallKey;
 use crate::config::build::Names;
 use crate::config::checked::{AGENTS, StoreKind};
@@ -38,6 +38,7 @@ use super::hands::FromStreams;
 use super::keeper::Keeper;
 use super::prober::{ProberHandle, prober};
 use super::publisher::Publisher;
+use super::reconciler::Reconciler;
 use super::registrations::{Registrar, Waiting};
 use super::ticker::Ticker;
 use super::view::Viewer;
@@ -86,7 +87,7 @@ impl Edge {
     /// Starts an edge on the runtime that this is called on.
     pub async fn start(start: Start) -> Result<Self, StartError> {
         let config = start.checked.config.clone();
-        let (store, saved) = open_store(&config)?;
+        let (store, mut saved) = open_store(&config)?;
         let keys = Keys::derive(&farm_secret(&config)?);
         let mut names = Names::default();
         let clock = Clock::new();
@@ -110,7 +111,7 @@ impl Edge {
         let (engine, news) = Engine::new(parts);
         streams.set_receiver(Arc::new(FromStreams(Arc::clone(&engine))));
         restore(&engine, &saved, &mut names);
-        restore_bindings(&engine, &saved);
+        restore_bindings(&engine, &mut saved);
         let (prober_task, prober) = prober(Arc::clone(&engine), news);
         let (mut writer_task, writer) = FarmWriter::new(WriterParts {
             engine: Arc::clone(&engine),
@@ -131,7 +132,9 @@ impl Edge {
         tasks.extend(join(&engine, cluster.as_ref()).await);
         engine.note_all_agents();
         tasks.push(tokio::spawn(Keeper::new(Arc::clone(&engine)).run()));
-        tasks.push(tokio::spawn(Publisher::new(Arc::clone(&engine)).run()));
+        let (reconciler, first_look) = Reconciler::new(Arc::clone(&engine), writer.clone());
+        tasks.push(tokio::spawn(reconciler.run()));
+        tasks.push(tokio::spawn(Publisher::new(Arc::clone(&engine)).run(first_look)));
         tasks.push(tokio::spawn(writer_task.run()));
         tasks.extend(watch(&start.path, &writer));
         let ticker = Ticker::start(&engine).map_err(|error| StartError::Listen(error.to_string()))?;
@@ -284,16 +287,17 @@ fn restore(engine: &Arc<Engine>, saved: &Saved, names: &mut Names) {
 }
 
 /// Brings registrations back.
-fn restore_bindings(engine: &Engine, saved: &Saved) {
+fn restore_bindings(engine: &Engine, saved: &mut Saved) {
     for (user, reason) in &saved.not_ready {
         if let Some(aor) = Aor::from_user(user) {
             let intent = Intent::NotReady(reason.as_str().into());
-            engine.registrations.with_book(|book| book.set_intent(&aor, intent, engine.clock.now()));
+            engine.registrations.with_book(|book| book.set_intent(&aor, intent, Cause::Restart, engine.clock.now()));
         }
     }
     let (clocks, mut alive, mut over, mut damaged) = (engine.clock.reading(), 0, 0, 0);
-    for (user, octets) in &saved.bindings {
-        let (Some(aor), Some(bindings)) = (Aor::from_user(user), SavedBinding::read(octets)) else {
+    // Each is let go of once it is read: a million would be twice in memory.
+    for (user, octets) in std::mem::take(&mut saved.bindings) {
+        let (Some(aor), Some(bindings)) = (Aor::from_user(&user), SavedBinding::read(&octets)) else {
             damaged += 1;
             continue;
         };
@@ -316,7 +320,7 @@ fn restore_bindings(engine: &Engine, saved: &Saved) {
 fn watch(path: &Path, writer: &WriterHandle) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
     let on_change = writer.clone();
-    match reload::watch(path, move || on_change.ask_reload("the file changed")) {
+    match reload::watch(writer.files.clone(), move || on_change.ask_reload("the file changed")) {
         Ok(task) => tasks.push(tokio::spawn(task)),
         Err(error) => tracing::warn!("{}: cannot be watched ({error}); use SIGHUP or the API", path.display()),
     }

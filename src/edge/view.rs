@@ -19,6 +19,7 @@ use crate::store::SavedAdmin;
 use crate::store::contract::StoreCounts;
 
 use super::cluster::seen::EdgeView;
+use super::complaints::About;
 use super::engine::Engine;
 use super::farm_writer::{ConfigStatus, WriterHandle};
 use super::prober::{HealthBook, ProberHandle};
@@ -136,6 +137,9 @@ pub struct NodeView {
     pub uri: Option<String>,
     /// Its addresses.
     pub addresses: Vec<AddressView>,
+    /// What does not work with it, beside calls: its channels cannot be read, or it is not told of agents.
+    #[serde(default)]
+    pub complaints: Vec<String>,
     /// For a node that drains: seconds until its last call will probably have ended.
     pub drain_estimate_secs: Option<u64>,
 }
@@ -311,7 +315,7 @@ impl Viewer {
             reasons.push("the configuration file has problems; the last good one serves".to_owned());
         }
         if store.is_failing {
-            reasons.push("the store cannot write; leases will not survive a restart".to_owned());
+            reasons.push("the store cannot write; leases and registrations will not survive a restart".to_owned());
         }
         if self.engine.cluster.as_ref().is_some_and(|cluster| !cluster.shared.is_up()) {
             reasons.push("the shared store is away; calls go by what this edge knows itself".to_owned());
@@ -336,7 +340,8 @@ impl Viewer {
             let board = self.engine.with_board(|board| board.view(node.id))?;
             let is_gone = !status.config.nodes.iter().any(|n| *n.name == *node.name)
                 && !status.config.gateways.iter().any(|g| *g.name == *node.name);
-            let part = NodeParts { farm: &farm, node, board, book: &book, now, is_gone, admin: &admin };
+            let complaints = self.engine.complaints.of(node.id);
+            let part = NodeParts { farm: &farm, node, board, book: &book, now, is_gone, admin: &admin, complaints };
             Some(part.view(mean))
         };
         let callable = farm.nodes.iter().flatten().filter(|node| node.uri.is_some() || node.kind == Kind::Node);
@@ -358,6 +363,9 @@ impl Viewer {
         let now = engine.clock.now();
         engine.registrations.with_book(|book| {
             book.iter().for_each(|(_, agent)| agents[agent.state(now) as usize] += 1);
+            for (outcome, count) in book.reservations().by_outcome() {
+                raise(&engine.metrics.reservations.with_label_values(&[outcome]), count);
+            }
         });
         for state in State::ALL {
             scrape.agents.with_label_values(&[state.as_str()]).set(agents[state as usize]);
@@ -400,6 +408,9 @@ impl Viewer {
             metrics.closed.set(i64::from(board.assessment.closed.is_some()));
             metrics.admin.set(board.admin as i64);
             metrics.takes_calls.set(i64::from(board.barred.is_none()));
+            for about in About::ALL {
+                metrics.complaints[about as usize].set(i64::from(self.engine.complaints.has(node.id, about)));
+            }
             metrics.probe_age.set(answered.map_or(-1, |at| now.since(at).as_secs() as i64));
         }
     }
@@ -526,6 +537,7 @@ struct NodeParts<'a> {
     now: Moment,
     is_gone: bool,
     admin: &'a BTreeMap<String, SavedAdmin>,
+    complaints: Vec<String>,
 }
 
 impl NodeParts<'_> {
@@ -548,6 +560,7 @@ impl NodeParts<'_> {
             pools: self.memberships(),
             uri: node.uri.as_ref().map(ToString::to_string),
             addresses: self.addresses(),
+            complaints: self.complaints.clone(),
             drain_estimate_secs: mean_call_secs
                 .filter(|_| state == "draining" || state == "leaving")
                 .map(|mean| drain_estimate(mean, board.leases)),

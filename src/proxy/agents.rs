@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::agents::book::Offer;
+use crate::agents::reservation::read_token;
 use crate::calls::history::{Candidates, Choice, End, EndCause};
 use crate::calls::lease::{Contact, Way};
 use crate::calls::{NodeId, Shard};
 use crate::dispatch::Picked;
 use crate::dispatch::rules::Source;
-use crate::registrar::{Aor, Binding, Service};
+use crate::registrar::{Aor, Binding, Permanent, Service};
 use crate::sip::message::Message;
+use crate::sip::scan::trim;
 use crate::sip::{Method, Request};
 
 use super::branch::transaction;
@@ -18,13 +20,15 @@ use super::core::{Core, Inbound};
 use super::dialog::NO_POOL;
 use super::forward::{Forwarding, opens_dialog};
 use super::invite::Opening;
+use super::replaces::standing_lease;
 use super::route::Routing;
 
 /// Phones that one call is offered to: no more than a call has tries.
 const CONTACTS_MAX: usize = crate::calls::tries::TRIES_MAX as usize;
 
 impl<W: World> Core<'_, W> {
-    /// True for a user of the farm's: one who may register, or one who is registered where everybody may.
+    /// True for a user of the farm's: one who may register, one with a permanent contact, or one who is registered where
+    /// everybody may.
     pub(super) fn is_agent(&self, user: &[u8]) -> bool {
         let (Some(service), Some(registry), Some(aor)) =
             (&self.farm.registrar, self.world.registry(), Aor::from_user(user))
@@ -62,14 +66,19 @@ impl<W: World> Core<'_, W> {
     fn contacts(&self, request: Request<'_>, aor: &Aor) -> Vec<Contact> {
         let wanted = request.uri().and_then(|uri| uri.param(b"gr")).filter(|gr| !gr.is_empty());
         let is_wanted = |binding: &&Binding| wanted.is_none_or(|gr| is_instance(binding, gr));
-        let mut list = Vec::new();
+        let mut list: Vec<(u16, Contact)> = Vec::new();
         if let Some(registry) = self.world.registry() {
             registry.with_table(aor, &mut |table| {
                 let live = table.find(aor.as_bytes()).iter().filter(|binding| binding.expires > self.now);
-                list = live.filter(is_wanted).take(CONTACTS_MAX).map(contact).collect();
+                list = live.filter(is_wanted).map(|binding| (binding.preference, contact(binding))).collect();
             });
         }
-        list
+        if let (None, Some(service)) = (wanted, &self.farm.registrar) {
+            list.extend(service.permanents.of(aor.as_bytes()).iter().map(|one| (one.preference, permanent(one))));
+        }
+        // Stable: among equals a phone that registered comes before one that only stands in the configuration.
+        list.sort_by_key(|(preference, _)| std::cmp::Reverse(*preference));
+        list.into_iter().take(CONTACTS_MAX).map(|(_, contact)| contact).collect()
     }
 
     fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, wanted: Wanted<'_>) {
@@ -77,16 +86,11 @@ impl<W: World> Core<'_, W> {
         let Some(via) = request.via() else { return };
         let (key, rule) = (self.key(request), Arc::from("agents"));
         let transaction = transaction(&self.farm.keys, request, via);
-        let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None };
+        let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
         let world = self.world;
-        world.with_shard(key, |shard| match shard.find(key) {
-            Some(slot) if shard.lease(slot).transaction == transaction => {
-                self.known_call(shard, slot, inbound, routing, opening);
-            }
-            known => {
-                known.inspect(|slot| drop(shard.remove(*slot)));
-                self.open_agent_call(shard, inbound, routing, opening, wanted);
-            }
+        world.with_shard(key, |shard| match standing_lease(shard, key, transaction) {
+            Some(slot) => self.known_call(shard, slot, inbound, routing, opening),
+            None => self.open_agent_call(shard, inbound, routing, opening, wanted),
         });
     }
 
@@ -114,6 +118,7 @@ impl<W: World> Core<'_, W> {
             }
         };
         let mut lease = self.new_lease(inbound, opening, None, &picked);
+        lease.queue = header(request, QUEUE_HEADER).map(|queue| queue[..queue.len().min(QUEUE_LEN_MAX)].into());
         if let Some(invite) = lease.phase.invite_mut() {
             invite.contacts = wanted.contacts.into();
         }
@@ -143,8 +148,9 @@ impl<W: World> Core<'_, W> {
         if !shard.has_room() {
             return Err(Some(RejectReason::TooManyCalls));
         }
-        let is_of_queue = has_header(inbound.request, QUEUE_HEADER);
-        let offer = Offer { aor, key: opening.key, is_of_queue, gate: service.policy.gate };
+        let queue = header(inbound.request, QUEUE_HEADER);
+        let reservation = header(inbound.request, RESERVATION_HEADER).and_then(read_token);
+        let offer = Offer { aor, key: opening.key, queue, reservation, gate: service.policy.gate };
         match registry.offer(offer, self.now) {
             Offered::LetThrough => Ok(self.picked_contact(service.agents, first.way)),
             Offered::Refused => Err(Some(RejectReason::AgentBusy)),
@@ -191,15 +197,27 @@ struct Wanted<'a> {
 /// A node's dialplan says by it that a queue is calling; nobody but a node can.
 const QUEUE_HEADER: &[u8] = b"x-edge-queue";
 
-fn has_header(request: Request<'_>, name: &[u8]) -> bool {
-    request.fields().iter().any(|field| request.text(field.spelling).eq_ignore_ascii_case(name))
+/// Octets of a queue's name that are kept with a call.
+const QUEUE_LEN_MAX: usize = 64;
+
+/// And by this that the agent is reserved for the call.
+const RESERVATION_HEADER: &[u8] = b"x-edge-reservation";
+
+/// What a node says by a header of the edge's own.
+fn header<'a>(request: Request<'a>, name: &[u8]) -> Option<&'a [u8]> {
+    let field = request.fields().iter().find(|field| request.text(field.spelling).eq_ignore_ascii_case(name))?;
+    Some(trim(request.text(field.value)))
 }
 
 fn contact(binding: &Binding) -> Contact {
-    Contact { way: Way::Flow(binding.flow), uri: binding.contact.clone(), routes: binding.path.clone() }
+    Contact { way: Way::Flow(binding.flow), uri: binding.contact().into(), routes: binding.path().into() }
+}
+
+fn permanent(permanent: &Permanent) -> Contact {
+    Contact { way: permanent.way, uri: permanent.contact.clone(), routes: Box::default() }
 }
 
 /// True when a GRUU's `gr` names the phone.
 fn is_instance(binding: &Binding, gr: &[u8]) -> bool {
-    matches!(binding.instance.as_deref(), Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
+    matches!(binding.instance(), Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
 }

@@ -64,6 +64,8 @@ pub struct Registration {
     pub granted: std::ops::Range<usize>,
     /// And for when they cannot be.
     pub failed: std::ops::Range<usize>,
+    /// What became of the bindings.
+    pub changes: Changes,
 }
 
 /// What the registrar shares.
@@ -76,6 +78,8 @@ pub trait Registry {
     fn unix_secs(&self) -> u64;
     /// Lets a call through to an agent, or not, in one step with noting it.
     fn offer(&self, offer: Offer<'_>, now: Moment) -> Offered;
+    /// The calls of an agent.
+    fn calls_of(&self, agent: &[u8]) -> Vec<CallKey>;
     /// Takes back a call that was let through and came to nothing before it was a lease.
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment);
     /// Notes whether a user is registered anywhere.
@@ -350,6 +354,8 @@ pub enum RejectReason {
     ThirdParty,
     /// A REGISTER for a name that is not the farm's.
     ForeignDomain,
+    /// A REGISTER for somebody who is no user, by one who may register others.
+    UnknownUser,
     /// What a REGISTER asks for cannot be.
     Register(Refusal),
     /// More registrations than can be held or stored.
@@ -388,6 +394,7 @@ impl RejectReason {
             RejectReason::RegisterUnproven(doubt) | RejectReason::RequestUnproven(doubt) => doubt.as_str(),
             RejectReason::ThirdParty => "third_party",
             RejectReason::ForeignDomain => "foreign_domain",
+            RejectReason::UnknownUser => "unknown_user",
             RejectReason::Register(refusal) => refusal.as_str(),
             RejectReason::RegistrarBusy => "registrar_busy",
             RejectReason::AgentBusy => "agent_busy",
@@ -414,7 +421,7 @@ impl RejectReason {
             RejectReason::RegisterUnproven(_) => 401,
             RejectReason::RequestUnproven(_) => 407,
             RejectReason::ThirdParty => 403,
-            RejectReason::ForeignDomain => 404,
+            RejectReason::ForeignDomain | RejectReason::UnknownUser => 404,
             RejectReason::Register(refusal) => refusal.code(),
             RejectReason::RegistrarBusy => 503,
             RejectReason::AgentBusy => 486,

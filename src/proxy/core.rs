@@ -42,6 +42,15 @@ pub struct Core<'a, W: World> {
     pub scratch: &'a mut Scratch,
 }
 
+/// Octets of the longest datagram that only keeps a way through a NAT open.
+const KEEP_ALIVE_LEN_MAX: usize = 4;
+
+/// True for what phones send to keep their way open: line ends (RFC 5626 section 3.5.1 means streams by it, and phones do it
+/// over UDP too). It is no fault, and the phones of an office must not use up by it what is read of their one address.
+fn is_keep_alive(bytes: &[u8]) -> bool {
+    bytes.len() <= KEEP_ALIVE_LEN_MAX && bytes.iter().all(|octet| matches!(octet, b'\r' | b'\n'))
+}
+
 /// A request with what is known of where it came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Inbound<'a> {
@@ -58,6 +67,9 @@ pub struct Inbound<'a> {
 impl<W: World> Core<'_, W> {
     /// Deals with one received message.
     pub fn receive(&mut self, bytes: &[u8], flow: Flow, index: &mut Index) {
+        if is_keep_alive(bytes) {
+            return;
+        }
         let source = self.farm.sources.classify(flow);
         if source == Source::Stranger && !self.admits(flow) {
             return self.drop(DropReason::RateLimited);
@@ -92,7 +104,8 @@ impl<W: World> Core<'_, W> {
             return self.reject(request, flow, inbound.source, reason);
         }
         let is_agent = |user: &[u8]| self.is_agent(user);
-        match decide(inbound, &routing, self.farm, self.stopping, is_agent) {
+        let elsewhere = |node, request| self.replaced_elsewhere(node, request);
+        match decide(inbound, &routing, self.farm, self.stopping, is_agent, elsewhere) {
             Decision::Dialog(token) => {
                 if inbound.source == Source::Stranger {
                     self.is_no_stranger(flow);
@@ -105,6 +118,7 @@ impl<W: World> Core<'_, W> {
             Decision::NewCall(rule, pool) => self.new_call(inbound, &routing, rule, pool),
             Decision::NewRequest(pool) => self.new_request(inbound, &routing, pool),
             Decision::Agent(user) => self.call_agent(inbound, &routing, user),
+            Decision::Replaces(elsewhere) => self.join_nodes(inbound, &routing, elsewhere),
             Decision::Refresh => self.answer_refresh(inbound),
             Decision::Register => self.register(inbound),
             Decision::Prove => self.call_of_phone(inbound, &routing),

@@ -5,7 +5,7 @@
 
 use crate::calls::errand::{ErrandKind, T64};
 use crate::calls::history::EndCause;
-use crate::calls::lease::{Lease, Names, Way};
+use crate::calls::lease::{Hold, Lease, Names, Way};
 use crate::calls::ledger::Slot;
 use crate::calls::{CallKey, NodeId, Phase, PoolId, Shard};
 use crate::dispatch::rules::Source;
@@ -40,13 +40,17 @@ impl<W: World> Core<'_, W> {
         let (key, world) = (self.key(request), self.world);
         let is_dead = world.with_shard(key, |shard| {
             let slot = match shard.find(key) {
-                Some(slot) => Some(slot),
+                Some(slot) => {
+                    learn(shard, slot, token);
+                    Some(slot)
+                }
                 None => self.adopt(shard, key, request, token, node),
             };
             let dead = side == Side::Node && self.is_dead(shard, slot, node);
             // Another node may have answered the same INVITE; what is said to that one does not concern the call.
             if let Some(slot) = slot.filter(|slot| shard.lease(*slot).way.target() == token.node) {
                 self.note_request(shard, slot, request.method(), dead);
+                self.note_hold_asked(shard.lease_mut(slot), request, side);
             }
             dead
         });
@@ -107,7 +111,8 @@ impl<W: World> Core<'_, W> {
     }
 
     /// A call that is up but not known, after a restart or from another edge, gets a lease: it takes a place on its node
-    /// whether the edge knows about it or not.
+    /// whether the edge knows about it or not. A subscription is a dialog and no call: a phone's lamps take no place, and keep no
+    /// drain waiting.
     fn adopt(
         &mut self,
         shard: &mut Shard,
@@ -117,7 +122,8 @@ impl<W: World> Core<'_, W> {
         node: Option<NodeId>,
     ) -> Option<Slot> {
         let node = node?;
-        if matches!(request.method(), Method::Bye) || !shard.has_room() {
+        let is_no_call = matches!(request.method(), Method::Bye | Method::Subscribe | Method::Notify);
+        if is_no_call || !shard.has_room() {
             return None;
         }
         let user = |uri: Option<Uri<'_>>| uri.and_then(|uri| uri.number()).unwrap_or_default().to_vec();
@@ -128,6 +134,8 @@ impl<W: World> Core<'_, W> {
             caller: token.caller,
             caller_tag: token.caller_tag,
             agent: None,
+            queue: None,
+            hold: Hold::default(),
             node,
             pool: NO_POOL,
             way: token.way_to_node(),
@@ -187,7 +195,7 @@ impl<W: World> Core<'_, W> {
         let known = world.with_shard(key, |shard| {
             let slot = shard.find(key)?;
             let lease = shard.lease(slot);
-            if !source.is_trusted() && flow != lease.caller {
+            if lease.is_hearsay() || (!source.is_trusted() && flow != lease.caller) {
                 return None;
             }
             let listener = lease.way.listener();
@@ -224,7 +232,7 @@ impl<W: World> Core<'_, W> {
             }
             let lease = shard.lease(slot);
             let allowed = inbound.source.is_trusted() || inbound.flow == lease.caller;
-            allowed.then_some((lease.way, lease.attempt))
+            (allowed && !lease.is_hearsay()).then_some((lease.way, lease.attempt))
         });
         match to {
             _ if is_own => self.drop(DropReason::OwnAck),
@@ -270,6 +278,17 @@ impl<W: World> Core<'_, W> {
             self.answer(request, flow, source, 200, "OK", b"");
         }
     }
+}
+
+/// What a message inside the dialog tells of a call that only its node had told of.
+fn learn(shard: &mut Shard, slot: Slot, token: Token) {
+    if !shard.lease(slot).is_hearsay() {
+        return;
+    }
+    let lease = shard.lease_mut(slot);
+    (lease.caller, lease.caller_tag, lease.way) = (token.caller, token.caller_tag, token.way_to_node());
+    shard.changed(slot);
+    shard.save(slot);
 }
 
 /// Back along the flow of the INVITE; a connection that is gone is opened again to the same address.

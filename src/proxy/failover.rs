@@ -34,7 +34,7 @@ impl<W: World> Core<'_, W> {
             Some(contact) => self.picked_contact(lease.node, contact.way),
             None if !invite.contacts.is_empty() => return false,
             None => {
-                let pick = Pick { pool, key, sticky: invite.sticky, prefer: None, avoid: &tried };
+                let pick = Pick { pool, key, sticky: invite.sticky, prefer: None, beside: None, avoid: &tried };
                 let Ok(picked) = self.world.take(pick) else { return false };
                 picked
             }

@@ -154,7 +154,7 @@ fn write_record_route(
 }
 
 /// Says to the node who is calling, in place of what the phone says of itself (RFC 3325 section 5). What it proved itself by is the
-/// edge's affair alone.
+/// edge's affair alone. A caller from outside may assert any number; `X-Edge-Agent` only the edge says, and of who showed his password.
 fn vouch(request: Request<'_>, agent: &[u8], farm: &Farm, edits: &mut Edits) {
     const OWN: [&[u8]; 2] = [b"p-asserted-identity", b"p-preferred-identity"];
     for field in request.fields() {
@@ -169,7 +169,9 @@ fn vouch(request: Request<'_>, agent: &[u8], farm: &Farm, edits: &mut Edits) {
         write_user(out, agent);
         out.push(b'@');
         out.extend_from_slice(&service.domain);
-        out.extend_from_slice(b">\r\n");
+        out.extend_from_slice(b">\r\nX-Edge-Agent: ");
+        write_user(out, agent);
+        out.extend_from_slice(b"\r\n");
     });
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::calls::errand::T1;
 use crate::calls::history::{Candidates, Choice, End, EndCause, Explanation, TryRecord};
-use crate::calls::lease::{Invite, Names, Resend, Told, Try, TryState, Way};
+use crate::calls::lease::{Hold, Invite, Names, Resend, Told, Try, TryState, Way};
 use crate::calls::ledger::Slot;
 use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
 use crate::dispatch::farm::KeyedBy;
@@ -36,6 +36,8 @@ pub(super) struct Opening<'f> {
     pub pool: PoolId,
     /// The node that had this Call-ID before.
     pub prefer: Option<NodeId>,
+    /// The node that has another call of the agent who is calling.
+    pub beside: Option<NodeId>,
 }
 
 impl<W: World> Core<'_, W> {
@@ -45,7 +47,8 @@ impl<W: World> Core<'_, W> {
         let Some(via) = request.via() else { return };
         let key = self.key(request);
         let transaction = transaction(&self.farm.keys, request, via);
-        let opening = Opening { key, transaction, rule: &rule.name, pool, prefer: None };
+        let beside = inbound.agent.and_then(|agent| self.node_beside(agent, key));
+        let opening = Opening { key, transaction, rule: &rule.name, pool, prefer: None, beside };
         let world = self.world;
         world.with_shard(key, |shard| match shard.find(key) {
             None => self.open_call(shard, inbound, routing, opening),
@@ -102,7 +105,8 @@ impl<W: World> Core<'_, W> {
             return self.reject(request, flow, source, RejectReason::TooManyCalls);
         }
         let sticky = self.sticky_key(opening.pool, request);
-        let pick = Pick { pool: opening.pool, key: opening.key, sticky, prefer: opening.prefer, avoid: &[] };
+        let Opening { pool, key, prefer, beside, .. } = opening;
+        let pick = Pick { pool, key, sticky, prefer, beside, avoid: &[] };
         let picked = match self.world.take(pick) {
             Ok(picked) => picked,
             Err(no_seat) => {
@@ -153,6 +157,8 @@ impl<W: World> Core<'_, W> {
             caller: flow,
             caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
             agent: inbound.agent.map(Box::from),
+            queue: None,
+            hold: Hold::default(),
             node: picked.seat.node(),
             pool: opening.pool,
             way: picked.way,

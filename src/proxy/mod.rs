@@ -6,8 +6,10 @@
 //!
 //! Read in this order: [`contract`], [`core`] (the one large match), then the sections of the RFC: [`validate`] 16.3,
 //! [`route`] 16.4, [`target`] 16.5, [`forward`] 16.6, [`response`] 16.7. A new call is [`invite`]; giving up a node and
-//! asking the next is [`failover`]; what happens when time passes is [`timers`].
+//! asking the next is [`failover`]; calls that belong together meet by
+//! [`affinity`] and [`replaces`]; what happens when time passes is [`timers`].
 
+pub mod affinity;
 pub mod agents;
 pub mod answer;
 pub mod branch;
@@ -17,8 +19,11 @@ pub mod core;
 pub mod dialog;
 pub mod failover;
 pub mod forward;
+pub mod hold;
 pub mod invite;
+pub mod reconcile;
 pub mod register;
+pub mod replaces;
 pub mod response;
 pub mod route;
 pub mod strangers;

@@ -1,8 +1,9 @@
 //! REGISTER, and who a phone's user is (RFC 3261 sections 10.3 and 22).
 
 use crate::dispatch::rules::Source;
-use crate::registrar::register::{Arrival, plan, write_answer};
-use crate::registrar::{Aor, Doubt, Service};
+use crate::moment::Moment;
+use crate::registrar::register::{Arrival, Changes, plan, repeated, write_answer};
+use crate::registrar::{Aor, Binding, Doubt, Service};
 use crate::sip::edit::number;
 use crate::sip::message::Message;
 use crate::sip::uri::Uri;
@@ -22,35 +23,75 @@ impl<W: World> Core<'_, W> {
             return self.reject(request, flow, source, RejectReason::Method);
         };
         match self.registrant(inbound, &service, registry) {
-            Ok(aor) => {
+            Ok((aor, obeyed)) => {
                 if service.authority.is_some() {
                     self.is_no_stranger(flow);
                 }
-                self.bind(Inbound { source: Source::Agent, ..inbound }, &service, registry, &aor);
+                let inbound = Inbound { source: Source::Agent, ..inbound };
+                match obeyed {
+                    Some(at) => self.answer_again(inbound, &service, registry, &aor, at),
+                    None => self.bind(inbound, &service, registry, &aor),
+                }
             }
             Err(reason) => self.reject(request, flow, source, reason),
         }
     }
 
-    /// Whose bindings are meant: the user's own, and nobody else's.
+    /// Whose bindings are meant: the user's own, or those of a user whom he may register (RFC 3261 section 10.2). Of a repetition, also
+    /// when it was obeyed: its proof was used, and that is no fault of the phone's.
     fn registrant(
         &self,
         inbound: Inbound<'_>,
         service: &Service,
         registry: &dyn Registry,
-    ) -> Result<Aor, RejectReason> {
+    ) -> Result<(Aor, Option<Moment>), RejectReason> {
         let request = inbound.request;
         let to = request.to_uri().filter(|uri| self.farm.is_own(uri)).ok_or(RejectReason::ForeignDomain)?;
         let aor = Aor::of(&to).ok_or(RejectReason::ForeignDomain)?;
         if service.authority.is_none() {
-            return Ok(aor);
+            return Ok((aor, None));
         }
         let user = self.user(request, HeaderName::Authorization, service, registry);
         match user.map_err(RejectReason::RegisterUnproven)? {
+            (user, false) if user == aor => {
+                let mut obeyed = None;
+                registry.with_table(&aor, &mut |table| {
+                    let arrival = Arrival { flow: inbound.flow, now: self.now };
+                    obeyed = repeated(request, arrival, &self.farm.keys, table.find(aor.as_bytes()));
+                });
+                obeyed.map(|at| (aor, Some(at))).ok_or(RejectReason::RegisterUnproven(Doubt::Stale))
+            }
             (_, false) => Err(RejectReason::RegisterUnproven(Doubt::Stale)),
-            (user, true) if user == aor => Ok(aor),
-            _ => Err(RejectReason::ThirdParty),
+            (user, true) if user == aor => Ok((aor, None)),
+            (user, true) if !service.may_register(&user, &aor) => Err(RejectReason::ThirdParty),
+            _ if service.knows(aor.as_bytes()) => Ok((aor, None)),
+            _ => Err(RejectReason::UnknownUser),
         }
+    }
+
+    /// The answer to a REGISTER that was obeyed at this moment, once more. Nothing changes by it, and it too leaves when the
+    /// bindings are on disk.
+    fn answer_again(
+        &mut self,
+        inbound: Inbound<'_>,
+        service: &Service,
+        registry: &dyn Registry,
+        aor: &Aor,
+        at: Moment,
+    ) {
+        let Inbound { request, flow, source, .. } = inbound;
+        if !registry.has_room() {
+            return self.reject(request, flow, source, RejectReason::RegistrarBusy);
+        }
+        let mut headers = Vec::new();
+        registry.with_table(aor, &mut |table| {
+            let live = |binding: &&Binding| binding.expires > self.now;
+            let bindings: Vec<Binding> = table.find(aor.as_bytes()).iter().filter(live).cloned().collect();
+            write_answer(&mut headers, request, &bindings, at, Some(&service.domain));
+        });
+        self.out.events.push(Event::Registered(Changes::default()));
+        self.answer(request, flow, source, 200, "OK", &headers);
+        self.hold_answer(inbound, aor, Changes::default());
     }
 
     /// Who proves himself by a request, and whether his proof is used for the first time.
@@ -92,18 +133,19 @@ impl<W: World> Core<'_, W> {
         match outcome {
             Err(reason) => self.reject(request, flow, source, reason),
             Ok(changes) => {
-                registry.set_registered(aor, is_registered, self.now);
+                let is_reachable = is_registered || !service.permanents.of(aor.as_bytes()).is_empty();
+                registry.set_registered(aor, is_reachable, self.now);
                 self.out.events.push(Event::Registered(changes));
                 self.answer(request, flow, source, 200, "OK", &headers);
                 if !changes.is_none() {
-                    self.hold_answer(inbound, aor);
+                    self.hold_answer(inbound, aor, changes);
                 }
             }
         }
     }
 
     /// Keeps back the answer that was just written until the bindings are stored, with another one for when they cannot be.
-    fn hold_answer(&mut self, inbound: Inbound<'_>, aor: &Aor) {
+    fn hold_answer(&mut self, inbound: Inbound<'_>, aor: &Aor, changes: Changes) {
         let Inbound { request, flow, source, .. } = inbound;
         let granted = self.out.sends.pop();
         self.answer(request, flow, source, 500, status::phrase(500), b"");
@@ -111,7 +153,8 @@ impl<W: World> Core<'_, W> {
         if let (Some(granted), Some(failed)) = (granted, failed)
             && let Destination::Way(to) = granted.to
         {
-            let registration = Registration { aor: aor.clone(), to, granted: granted.range, failed: failed.range };
+            let registration =
+                Registration { aor: aor.clone(), to, granted: granted.range, failed: failed.range, changes };
             self.out.registrations.push(registration);
         }
     }

@@ -442,7 +442,9 @@ impl<W: World> Core<'_, W> {
             // RFC 5057 section 5.1: the dialog is gone.
             self.end_call(shard, slot, EndCause::DialogGone, None);
         } else if response.status().is_success() {
-            shard.lease_mut(slot).session = session_timer(response, now);
+            let lease = shard.lease_mut(slot);
+            lease.session = session_timer(response, now);
+            self.note_hold_answered(lease, response);
             shard.changed(slot);
             shard.save(slot);
         }

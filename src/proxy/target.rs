@@ -3,7 +3,7 @@
 //! Reads the request, its Routes and the farm, and returns a [`Decision`]. The order of the checks is the policy: read
 //! it top to bottom.
 
-use crate::calls::PoolId;
+use crate::calls::{NodeId, PoolId};
 use crate::dispatch::Farm;
 use crate::dispatch::rules::{Action, Rule, Source, Subject, first_match};
 use crate::sip::message::Message;
@@ -11,6 +11,7 @@ use crate::sip::{Method, Request};
 
 use super::contract::{DropReason, RejectReason};
 use super::core::Inbound;
+use super::replaces::Elsewhere;
 use super::route::Routing;
 use super::token::Token;
 
@@ -31,6 +32,8 @@ pub enum Decision<'f, 'r> {
     NewRequest(PoolId),
     /// For a user of the farm's: his phones get it.
     Agent(&'r [u8]),
+    /// From one node to another one, whose call it replaces.
+    Replaces(Elsewhere),
     /// A REGISTER for the farm.
     Register,
     /// A node wants to be told of all agents.
@@ -52,6 +55,7 @@ pub fn decide<'f, 'r>(
     farm: &'f Farm,
     stopping: bool,
     is_agent: impl Fn(&[u8]) -> bool,
+    elsewhere: impl Fn(NodeId, Request<'r>) -> Option<Elsewhere>,
 ) -> Decision<'f, 'r> {
     let Inbound { request, source, .. } = inbound;
     let method = request.method();
@@ -96,6 +100,12 @@ pub fn decide<'f, 'r>(
     if method == Method::Publish && matches!(source, Source::Node(_)) && farm.publishes() && is_for_edge(request, farm)
     {
         return Decision::Refresh;
+    }
+    // A transfer may join two calls that are on different nodes.
+    if let (Method::Invite, Source::Node(node)) = (method, source)
+        && let Some(elsewhere) = elsewhere(node, request)
+    {
+        return Decision::Replaces(elsewhere);
     }
     // Nodes ask for agents by the farm's name; what is nobody's number goes on to the rules, and so to the gateways.
     let called = request.uri().filter(|uri| matches!(source, Source::Node(_)) && farm.is_own(uri));

@@ -10,8 +10,8 @@ pub const CONTACT_LEN_MAX: usize = 512;
 /// Where one phone can be reached, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// The contact's URI as the phone gave it: what it is called by.
-    pub contact: Box<[u8]>,
+    /// What the phone said of itself.
+    pub texts: Texts,
     /// The flow that the registration came by: where it is called at, whatever the URI says. A phone behind NAT has no
     /// other way in, and a contact that names a stranger leads nowhere.
     pub flow: Flow,
@@ -25,23 +25,68 @@ pub struct Binding {
     pub call_id: u64,
     /// Its CSeq.
     pub cseq: u32,
-    /// The device (`+sip.instance`, RFC 5626), with its angle brackets.
-    pub instance: Option<Box<[u8]>>,
     /// Which of the device's flows (`reg-id`); 0 when none was given.
     pub reg_id: u32,
-    /// The Path that the registration came by (RFC 3327), ready to be sent as Route.
-    pub path: Box<[u8]>,
 }
 
+/// Texts of one binding, in one piece of memory: a million phones have a million of these.
+///
+/// The lengths of the first two, each in two octets, then contact, device and Path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texts(Box<[u8]>);
+
+impl Texts {
+    /// From the contact's URI, the device and the Path. What is longer than any text may be (65,535 octets) is left out.
+    pub fn new(contact: &[u8], instance: Option<&[u8]>, path: &[u8]) -> Self {
+        let instance = instance.unwrap_or_default();
+        let lens = [contact, instance].map(|text| u16::try_from(text.len()).unwrap_or(0));
+        let texts = [(contact, lens[0]), (instance, lens[1])].map(|(text, len)| &text[..usize::from(len)]);
+        Texts([&lens[0].to_be_bytes(), &lens[1].to_be_bytes(), texts[0], texts[1], path].concat().into())
+    }
+
+    /// The length at a place.
+    fn len(&self, at: usize) -> usize {
+        usize::from(u16::from_be_bytes([self.0[at], self.0[at + 1]]))
+    }
+}
+
+/// Octets that the two lengths take.
+const LENS: usize = 4;
+
 impl Binding {
+    /// The contact's URI as the phone gave it: what it is called by.
+    pub fn contact(&self) -> &[u8] {
+        &self.texts.0[LENS..LENS + self.texts.len(0)]
+    }
+
+    /// The device (`+sip.instance`, RFC 5626), with its angle brackets.
+    pub fn instance(&self) -> Option<&[u8]> {
+        let from = LENS + self.texts.len(0);
+        Some(&self.texts.0[from..from + self.texts.len(2)]).filter(|instance| !instance.is_empty())
+    }
+
+    /// The Path that the registration came by (RFC 3327), ready to be sent as Route.
+    pub fn path(&self) -> &[u8] {
+        &self.texts.0[LENS + self.texts.len(0) + self.texts.len(2)..]
+    }
+
     /// True when both are contacts of one phone, so that the newer one replaces the older.
     pub fn replaces(&self, older: &Binding) -> bool {
-        match (&self.instance, &older.instance) {
+        match (self.instance(), older.instance()) {
             (Some(own), Some(other)) if self.reg_id != 0 && older.reg_id != 0 => {
                 own == other && self.reg_id == older.reg_id
             }
-            _ => same_uri(&self.contact, &older.contact),
+            _ => same_uri(self.contact(), older.contact()),
         }
+    }
+
+    /// True when the phone says another address of itself than the one it was heard from: only the way that its REGISTER
+    /// came by leads to it.
+    pub fn is_behind_nat(&self) -> bool {
+        let said = uri::parse(self.contact());
+        let port = said.and_then(|said| said.port).unwrap_or(5060);
+        let ip = said.and_then(|said| uri::ip(said.host));
+        ip != Some(self.flow.remote.ip()) || port != self.flow.remote.port()
     }
 }
 
@@ -88,6 +133,26 @@ pub fn preference(q: Option<&[u8]>) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::flow::{ListenerId, Protocol};
+
+    #[test]
+    fn what_a_phone_said_comes_back_whatever_it_left_out() {
+        let remote = "127.0.0.31:5060".parse().unwrap();
+        let flow = Flow { listener: ListenerId(1), protocol: Protocol::Udp, remote, connection: None };
+        let long = [b'x'; CONTACT_LEN_MAX];
+        for (contact, instance, path) in [
+            (&b"sip:a"[..], Some(&b"<urn:x>"[..]), &b"<sip:p;lr>"[..]),
+            (b"sip:a", None, b"<sip:p;lr>"),
+            (b"sip:a", Some(b"<urn:x>"), b""),
+            (b"", None, b""),
+            (&long, Some(&long), &long),
+        ] {
+            let texts = Texts::new(contact, instance, path);
+            let (expires, updated) = (Moment::ZERO, Moment::ZERO);
+            let binding = Binding { texts, flow, preference: 0, expires, updated, call_id: 0, cseq: 0, reg_id: 0 };
+            assert_eq!((binding.contact(), binding.instance(), binding.path()), (contact, instance, path));
+        }
+    }
 
     #[test]
     fn one_place_has_many_spellings() {

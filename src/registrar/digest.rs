@@ -284,6 +284,32 @@ mod tests {
         }
     }
 
+    /// RFC 7616 section 3.9.2 as its erratum 4897 corrects it: the printed one is of a SHA-512 that was cut.
+    #[test]
+    fn the_vector_of_sha_512_256_holds() {
+        let value = "Digest username=\"J\u{e4}s\u{f8}n Doe\", realm=\"api@example.org\", uri=\"/doe.json\", algorithm=SHA-512-256, \
+             nonce=\"5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK\", nc=00000001, \
+             cnonce=\"NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v\", qop=auth, \
+             response=\"3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5\"";
+        let credentials = Credentials::read(value.as_bytes()).unwrap();
+        let user = "J\u{e4}s\u{f8}n Doe".as_bytes();
+        let secret = ha1(Algorithm::Sha512Of256, user, b"api@example.org", b"Secret, or not?");
+        assert!(credentials.proves(&secret, b"GET"));
+        let other = ha1(Algorithm::Sha512Of256, b"Jason Doe", b"api@example.org", b"Secret, or not?");
+        assert!(!credentials.proves(&other, b"GET"));
+    }
+
+    /// RFC 2617 section 3.5: what most phones still send.
+    #[test]
+    fn the_vector_of_rfc_2617_holds() {
+        let value = "Digest username=\"Mufasa\", realm=\"testrealm@host.com\", uri=\"/dir/index.html\", qop=auth, \
+             nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", nc=00000001, cnonce=\"0a4f113b\", \
+             response=\"6629fae49393a05397450978507c4ef1\", opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"";
+        let secret = ha1(Algorithm::Md5, b"Mufasa", b"testrealm@host.com", b"Circle Of Life");
+        assert_eq!(secret.digits(), b"939e7578ed9e3c518a452acee763bce9");
+        assert!(Credentials::read(value.as_bytes()).unwrap().proves(&secret, b"GET"));
+    }
+
     /// RFC 8760 names SHA-512/256; the digest is checked against that of FIPS 180-4's example text.
     #[test]
     fn sha_512_256_is_not_a_cut_sha_512() {

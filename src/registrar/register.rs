@@ -15,11 +15,14 @@ use crate::sip::values::option_tags;
 use crate::sip::{HeaderName, Request, address, uri};
 use crate::transport::flow::Flow;
 
-use super::binding::{Binding, CONTACT_LEN_MAX, preference};
+use super::binding::{Binding, CONTACT_LEN_MAX, Texts, preference};
 use super::digest::seconds;
+use super::ended::Ended;
 
 /// Contacts in one REGISTER.
 const CONTACTS_MAX: usize = 16;
+/// How long a phone repeats a REGISTER.
+const REPEATS_FOR: Duration = Duration::from_secs(32);
 /// Octets of all Path values.
 const PATH_LEN_MAX: usize = 512;
 
@@ -82,6 +85,11 @@ impl Changes {
     /// True when nothing is to be stored.
     pub fn is_none(self) -> bool {
         self == Changes::default()
+    }
+
+    /// How many ended, and why.
+    pub fn ended(self) -> [(Ended, usize); 2] {
+        [(Ended::Removed, self.removed), (Ended::Displaced, self.displaced)]
     }
 }
 
@@ -154,6 +162,18 @@ pub fn plan(
     // The most wanted first, then the newest: the order in which they are called (section 16.6).
     plan.bindings.sort_by(|a, b| b.preference.cmp(&a.preference).then(b.updated.cmp(&a.updated)));
     Ok(plan)
+}
+
+/// When a REGISTER was obeyed that this one repeats, because its answer is on its way or was lost: the same series and number, by the
+/// same flow, as long as a phone repeats itself (timer F, section 17.1.2.2).
+pub fn repeated(request: Request<'_>, arrival: Arrival, keys: &Keys, held: &[Binding]) -> Option<Moment> {
+    let series = Series::of(request, keys);
+    let is_same = |binding: &&Binding| {
+        binding.flow == arrival.flow
+            && (binding.call_id, binding.cseq) == (series.call_id, series.cseq)
+            && arrival.now.since(binding.updated) <= REPEATS_FOR
+    };
+    held.iter().find(is_same).map(|binding| binding.updated)
 }
 
 impl Plan {
@@ -234,16 +254,14 @@ struct Contact<'a> {
 impl Contact<'_> {
     fn binding(&self, arrival: Arrival, series: Series, span: Duration, path: &[u8]) -> Binding {
         Binding {
-            contact: self.uri.into(),
+            texts: Texts::new(self.uri, self.instance, path),
             flow: arrival.flow,
             preference: self.preference,
             expires: arrival.now + span,
             updated: arrival.now,
             call_id: series.call_id,
             cseq: series.cseq,
-            instance: self.instance.map(Box::from),
             reg_id: self.reg_id,
-            path: path.into(),
         }
     }
 }
@@ -362,14 +380,14 @@ pub fn write_answer(
     let user = request.to_uri().and_then(|uri| uri.user).unwrap_or_default();
     for binding in bindings {
         out.extend_from_slice(b"Contact: <");
-        out.extend_from_slice(&binding.contact);
+        out.extend_from_slice(binding.contact());
         out.extend_from_slice(b">;expires=");
         // Rounded up, or a phone would refresh later than it is held.
         number(out, binding.expires.since(now).as_millis().div_ceil(1_000));
         if binding.preference != 1_000 {
             out.extend_from_slice(format!(";q=0.{:03}", binding.preference).as_bytes());
         }
-        if let Some(instance) = &binding.instance {
+        if let Some(instance) = binding.instance() {
             out.extend_from_slice(b";+sip.instance=\"");
             out.extend_from_slice(instance);
             out.push(b'"');
@@ -377,7 +395,7 @@ pub fn write_answer(
                 out.extend_from_slice(b";reg-id=");
                 number(out, binding.reg_id);
             }
-            if let (Some(domain), [b'<', urn @ .., b'>']) = (gruu, &instance[..]) {
+            if let (Some(domain), [b'<', urn @ .., b'>']) = (gruu, instance) {
                 let parts: [&[u8]; 6] = [b";pub-gruu=\"sip:", user, b"@", domain, b";gr=", urn];
                 parts.iter().for_each(|part| out.extend_from_slice(part));
                 out.push(b'"');
@@ -385,10 +403,10 @@ pub fn write_answer(
         }
         out.extend_from_slice(b"\r\n");
     }
-    let own = bindings.iter().find(|binding| binding.updated == now && !binding.path.is_empty());
+    let own = bindings.iter().find(|binding| binding.updated == now && !binding.path().is_empty());
     if let Some(own) = own {
         out.extend_from_slice(b"Path: ");
-        out.extend_from_slice(&own.path);
+        out.extend_from_slice(own.path());
         out.extend_from_slice(b"\r\n");
     }
     if wants(b"outbound") && bindings.iter().any(|binding| binding.updated == now && binding.reg_id != 0) {

@@ -53,7 +53,7 @@ fn bindings(lines: &str) -> Vec<Binding> {
 }
 
 fn contacts(bindings: &[Binding]) -> Vec<String> {
-    bindings.iter().map(|b| String::from_utf8_lossy(&b.contact).into_owned()).collect()
+    bindings.iter().map(|b| String::from_utf8_lossy(b.contact()).into_owned()).collect()
 }
 
 fn secs_left(binding: &Binding, now: u64) -> u64 {

@@ -8,10 +8,13 @@ use crate::moment::Moment;
 use super::aor::Aor;
 use super::binding::Binding;
 
+/// Ends that may be waited for beyond two for each address of record.
+const ENDS_SPARE: usize = 64;
+
 /// Bindings by address of record, with their ends in order.
 #[derive(Debug, Default)]
 pub struct Table {
-    held: HashMap<Aor, Vec<Binding>>,
+    held: HashMap<Aor, Box<[Binding]>>,
     /// When to look at an address of record again. An entry may be early: the binding was refreshed since.
     ends: BinaryHeap<Reverse<(Moment, Aor)>>,
     count: usize,
@@ -21,12 +24,17 @@ pub struct Table {
 impl Table {
     /// All bindings of an address of record, some of which may have run out.
     pub fn find(&self, aor: &[u8]) -> &[Binding] {
-        self.held.get(aor).map_or(&[], Vec::as_slice)
+        self.held.get(aor).map_or(&[], |bindings| bindings)
     }
 
     /// A table for so many bindings.
     pub fn new(bindings_max: usize) -> Self {
         Table { bindings_max, ..Table::default() }
+    }
+
+    /// Says how many more bindings can be held. Tables that share one bound are told before they are acted upon.
+    pub fn set_room(&mut self, more: usize) {
+        self.bindings_max = self.count.saturating_add(more);
     }
 
     /// True while one more binding can be held.
@@ -46,22 +54,25 @@ impl Table {
 
     /// Puts in what a plan made.
     pub fn put(&mut self, aor: &Aor, bindings: Vec<Binding>) {
-        self.count += bindings.len();
-        self.count -= self.find(aor.as_bytes()).len();
-        if bindings.is_empty() {
+        self.count = self.count + bindings.len() - self.find(aor.as_bytes()).len();
+        let Some(end) = first_end(&bindings) else {
             self.held.remove(aor.as_bytes());
             return;
-        }
-        let had_end = self.held.contains_key(aor.as_bytes());
-        let first_end = bindings.iter().map(|binding| binding.expires).min();
-        let earlier = self.find(aor.as_bytes()).iter().map(|binding| binding.expires).min();
+        };
+        let bindings = bindings.into_boxed_slice();
+        let earlier = match self.held.get_mut(aor.as_bytes()) {
+            Some(place) => first_end(&std::mem::replace(place, bindings)),
+            None => self.held.insert(aor.clone(), bindings).and(None),
+        };
         // One entry for each is enough, unless it would come too late.
-        if let Some(end) = first_end
-            && (!had_end || earlier.is_none_or(|earlier| end < earlier))
-        {
+        if earlier.is_none_or(|earlier| end < earlier) {
             self.ends.push(Reverse((end, aor.clone())));
         }
-        self.held.insert(aor.clone(), bindings);
+        // Whoever comes and goes all the time leaves ends behind that nothing has.
+        if self.ends.len() > 2 * self.held.len() + ENDS_SPARE {
+            let ends = self.held.iter().filter_map(|(aor, held)| Some(Reverse((first_end(held)?, aor.clone()))));
+            self.ends = ends.collect();
+        }
     }
 
     /// Takes out what has run out, and says whose it was. At most so many addresses of record at a time, so that the end of a
@@ -74,21 +85,23 @@ impl Table {
             }
             let Some(Reverse((_, aor))) = self.ends.pop() else { return };
             let Some(bindings) = self.held.get_mut(aor.as_bytes()) else { continue };
-            let before = bindings.len();
-            for binding in bindings.extract_if(.., |binding| binding.expires <= now) {
-                ended(&aor, binding);
-            }
-            self.count -= before - bindings.len();
-            match bindings.iter().map(|binding| binding.expires).min() {
-                Some(next) => self.ends.push(Reverse((next, aor))),
+            let (over, left): (Vec<Binding>, Vec<Binding>) =
+                std::mem::take(bindings).into_iter().partition(|binding| binding.expires <= now);
+            self.count -= over.len();
+            match first_end(&left) {
+                Some(next) => {
+                    *bindings = left.into();
+                    self.ends.push(Reverse((next, aor.clone())));
+                }
                 None => drop(self.held.remove(aor.as_bytes())),
             }
+            over.into_iter().for_each(|binding| ended(&aor, binding));
         }
     }
 
     /// All addresses of record with what is held for them.
     pub fn iter(&self) -> impl Iterator<Item = (&Aor, &[Binding])> {
-        self.held.iter().map(|(aor, bindings)| (aor, bindings.as_slice()))
+        self.held.iter().map(|(aor, bindings)| (aor, &bindings[..]))
     }
 
     /// Takes away the bindings of an address of record that are not to be kept; returns how many those were.
@@ -102,9 +115,15 @@ impl Table {
     }
 }
 
+/// When the first of them ends.
+fn first_end(bindings: &[Binding]) -> Option<Moment> {
+    bindings.iter().map(|binding| binding.expires).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registrar::binding::Texts;
     use crate::transport::flow::{Flow, ListenerId, Protocol};
 
     fn at(secs: u64) -> Moment {
@@ -119,16 +138,14 @@ mod tests {
         let remote = "127.0.0.31:5060".parse().unwrap();
         let flow = Flow { listener: ListenerId(1), protocol: Protocol::Udp, remote, connection: None };
         Binding {
-            contact: contact.as_bytes().into(),
+            texts: Texts::new(contact.as_bytes(), None, b""),
             flow,
             preference: 1_000,
             expires: at(until),
             updated: at(0),
             call_id: 0,
             cseq: 1,
-            instance: None,
             reg_id: 0,
-            path: Box::default(),
         }
     }
 
@@ -142,7 +159,7 @@ mod tests {
         let mut ended = Vec::new();
         for second in 0..=40 {
             table.expire(at(second), 100, |aor, binding| {
-                ended.push((second, aor.to_string(), String::from_utf8_lossy(&binding.contact).into_owned()));
+                ended.push((second, aor.to_string(), String::from_utf8_lossy(binding.contact()).into_owned()));
             });
         }
         let expected = [(10, "1", "sip:a"), (30, "1", "sip:b"), (40, "2", "sip:c")];
@@ -158,6 +175,31 @@ mod tests {
             table.expire(at(second), 10, |_, _| panic!("it was refreshed"));
         }
         assert!(table.ends.len() <= 2, "{}", table.ends.len());
+    }
+
+    #[test]
+    fn coming_and_going_for_years_leaves_few_ends() {
+        let mut table = Table::default();
+        for second in 0..100_000 {
+            table.put(&aor("1"), vec![binding("sip:a", second + 1_000_000)]);
+            table.put(&aor("1"), vec![]);
+        }
+        table.put(&aor("2"), vec![binding("sip:a", 7)]);
+        assert!(table.ends.len() <= 2 + ENDS_SPARE, "{}", table.ends.len());
+        let mut ended = 0;
+        table.expire(at(7), 10, |_, _| ended += 1);
+        assert_eq!((ended, table.len()), (1, 0));
+    }
+
+    #[test]
+    fn tables_that_share_a_bound_are_told_their_room() {
+        let mut table = Table::new(1);
+        table.put(&aor("1"), vec![binding("sip:a", 10)]);
+        assert!(!table.has_room());
+        table.set_room(1);
+        assert!(table.has_room());
+        table.put(&aor("2"), vec![binding("sip:a", 10)]);
+        assert!(!table.has_room());
     }
 
     #[test]

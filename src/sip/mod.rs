@@ -3,7 +3,8 @@
 //!
 //! Pure. The bytes that came in are kept as they are; parsing only writes down where things stand
 //! ([`parse::Index`]), so a forwarded message costs no allocation and every byte that nobody had a
-//! reason to change leaves as it arrived. Bodies are never looked into.
+//! reason to change leaves as it arrived. Of bodies only one thing is read, and only of agents' calls: whether
+//! one side holds the other ([`sdp`]).
 //!
 //! Start with [`parse::parse`] (bytes to one of three outcomes), then [`message`] (what can be asked
 //! of a message) and [`edit`] (how the forwarded copy is written). [`originate`] builds the requests
@@ -17,8 +18,10 @@ pub mod message;
 pub mod method;
 pub mod originate;
 pub mod parse;
+pub mod pattern;
 pub mod reply;
 pub mod scan;
+pub mod sdp;
 pub mod status;
 pub mod uri;
 pub mod values;

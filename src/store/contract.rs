@@ -25,6 +25,11 @@ pub struct SavedLease<'a> {
     /// The agent who is calling, if one is.
     #[serde(borrow)]
     pub agent: Option<&'a [u8]>,
+    /// The queue that sent it, for a call to an agent.
+    #[serde(borrow)]
+    pub queue: Option<&'a [u8]>,
+    /// Whether the agent at one of its ends holds it.
+    pub is_held: bool,
     /// The listener toward the node.
     pub node_listener: u16,
     /// Whether the node is on TCP.
@@ -85,16 +90,69 @@ pub struct SavedBinding<'a> {
 }
 
 impl<'a> SavedBinding<'a> {
-    /// Writes all bindings of one address of record.
-    pub fn write(bindings: &[SavedBinding<'_>]) -> Vec<u8> {
-        // Writing to memory cannot fail.
-        postcard::to_extend(bindings, vec![FORM]).unwrap_or_default()
+    /// Writes all bindings of one address of record behind what is there.
+    pub fn write<'b>(out: &mut Vec<u8>, bindings: impl ExactSizeIterator<Item = SavedBinding<'b>>) {
+        // The form of a sequence: how many there are, and one after the other. Writing to memory cannot fail.
+        out.push(FORM);
+        let mut octets = postcard::to_extend(&bindings.len(), std::mem::take(out)).unwrap_or_default();
+        for binding in bindings {
+            octets = postcard::to_extend(&binding, octets).unwrap_or_default();
+        }
+        *out = octets;
     }
 
     /// Reads them; `None` when the octets are damaged or of another form.
     pub fn read(octets: &'a [u8]) -> Option<Vec<Self>> {
         let (form, rest) = octets.split_first()?;
         (*form == FORM).then(|| postcard::from_bytes(rest).ok()).flatten()
+    }
+}
+
+/// Bindings that are to be kept or forgotten together: one record for each address of record.
+#[derive(Debug, Default)]
+pub struct BindingBatch {
+    octets: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl BindingBatch {
+    /// Adds an address of record, and what is to be kept of it: nothing where nothing is written.
+    pub fn push(&mut self, aor: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        // No address of record is longer than this.
+        let aor = &aor[..aor.len().min(255)];
+        self.octets.push(aor.len() as u8);
+        self.octets.extend_from_slice(aor);
+        write(&mut self.octets);
+        self.ends.push(self.octets.len());
+    }
+
+    /// The records.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, end)| &self.octets[begin..*end])
+    }
+
+    /// Reads a record: the address of record, and what is kept of it.
+    pub fn read(record: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+        let (len, rest) = record.split_first()?;
+        let (aor, kept) = rest.split_at_checked(usize::from(*len))?;
+        Some((aor, (!kept.is_empty()).then_some(kept)))
+    }
+
+    /// Number of addresses of record.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// True without one.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.octets.clear();
+        self.ends.clear();
     }
 }
 
@@ -107,6 +165,9 @@ pub struct SavedAdmin {
     pub since: u64,
 }
 
+/// Octets that will not grow.
+pub type Octets = Box<[u8]>;
+
 /// Everything that was kept, as octets; [`SavedLease::read`] makes leases of them.
 #[derive(Debug, Default)]
 pub struct Saved {
@@ -117,14 +178,14 @@ pub struct Saved {
     /// Agents who are not ready, and why.
     pub not_ready: Vec<(Vec<u8>, String)>,
     /// Bindings by address of record; [`SavedBinding::read`] reads them.
-    pub bindings: Vec<(Vec<u8>, Vec<u8>)>,
+    pub bindings: Vec<(Octets, Octets)>,
 }
 
 /// Octets of the longest lease: its texts are cut long before this.
 pub const LEASE_LEN_MAX: usize = 1_024;
 
 /// The form that leases are written in. A file of another form is not read.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
 
 impl<'a> SavedLease<'a> {
     /// Writes it; `None` when it does not fit, which no lease does.
@@ -167,7 +228,7 @@ pub trait Store: Send + Sync {
     /// Keeps an operator's word, or forgets it. On disk when this returns.
     fn admin(&self, node: &str, admin: Option<&SavedAdmin>) -> Result<(), StoreError>;
     /// Keeps the bindings of these addresses of record, or forgets them. On disk when this returns.
-    fn bindings(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
+    fn bindings(&self, batch: &BindingBatch) -> Result<(), StoreError>;
     /// Keeps that an agent is not ready, and why, or forgets it. On disk when this returns.
     fn not_ready(&self, user: &[u8], reason: Option<&str>) -> Result<(), StoreError>;
     /// Brings everything to disk.
@@ -200,7 +261,7 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn bindings(&self, _: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+    fn bindings(&self, _: &BindingBatch) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -222,6 +283,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_batch_comes_back_record_by_record() {
+        let binding = |contact| SavedBinding {
+            contact,
+            flow: SavedFlow { listener: 1, is_tcp: false, remote: "192.0.2.1:5060".parse().unwrap() },
+            preference: 1_000,
+            expires: u64::MAX,
+            updated: 1,
+            call_id: 2,
+            cseq: 3,
+            instance: Some(b"<urn:x>"),
+            reg_id: 1,
+            path: b"",
+        };
+        let mut batch = BindingBatch::default();
+        batch.push(b"1001", |out| SavedBinding::write(out, [binding(b"sip:a"), binding(b"sip:b")].into_iter()));
+        batch.push(b"1002", |_| ());
+        let records: Vec<_> = batch.records().map(|record| BindingBatch::read(record).unwrap()).collect();
+        assert_eq!((records.len(), batch.len(), records[1]), (2, 2, (&b"1002"[..], None)));
+        assert_eq!(records[0].0, b"1001");
+        let kept = SavedBinding::read(records[0].1.unwrap());
+        assert_eq!(kept, Some(vec![binding(b"sip:a"), binding(b"sip:b")]));
+        assert_eq!(BindingBatch::read(&[9, b'x']), None);
+        batch.clear();
+        assert!(batch.is_empty() && batch.records().next().is_none());
+    }
+
+    #[test]
     fn a_lease_comes_back_as_it_was_and_damage_is_seen() {
         let lease = SavedLease {
             call_id: b"c\xff@x",
@@ -232,6 +320,8 @@ mod tests {
             from: SavedFlow { listener: 1, is_tcp: true, remote: "[2001:db8::1]:5060".parse().unwrap() },
             caller_tag: 7,
             agent: Some(b"1001"),
+            queue: Some(b"q700"),
+            is_held: true,
             node_listener: 2,
             node_is_tcp: false,
             node_address: "127.0.0.11:5060".parse().unwrap(),

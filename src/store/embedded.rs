@@ -1,9 +1,13 @@
 //! The embedded store: a database file and a journal in one folder.
 //!
 //! Operators' words are on disk before they are acknowledged. Leases go into the journal at once and from there into
-//! the database a few times a second. A file that is damaged is moved aside and reported, and the edge starts.
+//! the database a few times a second. Registrations are on disk in a log before they are acknowledged, and are carried into the database
+//! when there are many, each once and in order, which costs a fraction of a transaction for each. A file that is damaged is moved
+//! aside and reported, and the edge starts.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,16 +16,29 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use redb::{
-    Database, DatabaseError, Key, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition, Value,
+    Builder, Database, DatabaseError, Key, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, Table,
+    TableDefinition, Value,
 };
 
-use super::contract::{LEASE_LEN_MAX, Saved, SavedAdmin, SavedLease, Store, StoreCounts, StoreError};
+use super::contract::{BindingBatch, LEASE_LEN_MAX, Saved, SavedAdmin, SavedLease, Store, StoreCounts, StoreError};
 use super::journal::{self, Journal};
+use super::log::{self, Log};
 
 /// Name of the database file.
 pub const DATABASE: &str = "cordboard.redb";
 /// Name of the journal.
 pub const JOURNAL: &str = "leases.journal";
+
+/// Names of the logs of registrations: one is written while the other is carried into the database.
+pub const LOGS: [&str; 2] = ["registrations-1.log", "registrations-2.log"];
+
+/// Octets of a log that is carried into the database: some 150,000 registrations.
+const LOG_LEN_CARRIED: u64 = 32 << 20;
+/// Octets of the longest log. Beyond it who writes waits for the database.
+const LOG_LEN_MAX: u64 = 256 << 20;
+
+/// Octets of the database that are kept in memory: all of it is read once, and then it is only written.
+const CACHE_LEN: usize = 32 << 20;
 
 /// Pause between two commits of leases. What a machine that loses power may lose.
 const COMMIT_PAUSE: Duration = Duration::from_millis(250);
@@ -42,12 +59,17 @@ struct Shared {
     journal: Journal,
     /// The journal has one reader at a time.
     reading: Mutex<()>,
+    /// The log that registrations are written to, and the one that is empty or being carried into the database.
+    log: Mutex<Log>,
+    full_log: Mutex<Log>,
     stopping: AtomicBool,
     wake: (Mutex<()>, Condvar),
     taken: AtomicU64,
     lost: AtomicU64,
     failures: AtomicU64,
     is_failing: AtomicBool,
+    /// Of registrations, which are written by another thread.
+    is_failing_for_bindings: AtomicBool,
 }
 
 /// What opening found.
@@ -65,7 +87,7 @@ impl Embedded {
     pub fn open(folder: &Path) -> Result<Opened, StoreError> {
         std::fs::create_dir_all(folder).map_err(|source| unusable(folder, source))?;
         let (path, mut moved_aside) = (folder.join(DATABASE), Vec::new());
-        let (database, mut saved) = match open_database(&path)? {
+        let (database, logs, mut saved) = match open_database(folder, &mut moved_aside)? {
             Some(found) => found,
             None => {
                 moved_aside.push(move_aside(&path)?);
@@ -74,7 +96,8 @@ impl Embedded {
                 if journal.exists() {
                     moved_aside.push(move_aside(&journal)?);
                 }
-                open_database(&path)?.ok_or_else(|| StoreError::Write("a new database is damaged".to_owned()))?
+                open_database(folder, &mut moved_aside)?
+                    .ok_or_else(|| StoreError::Write("a new database is damaged".to_owned()))?
             }
         };
         let journal_path = folder.join(JOURNAL);
@@ -86,16 +109,20 @@ impl Embedded {
             .map_err(|source| unusable(&journal_path, source))?;
         changes.commit(&database)?;
         changes.apply_to(&mut saved.leases);
+        let [log, full_log] = logs.map(Mutex::new);
         let shared = Arc::new(Shared {
             database,
             journal,
             reading: Mutex::new(()),
+            log,
+            full_log,
             stopping: AtomicBool::new(false),
             wake: Default::default(),
             taken: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
+            is_failing_for_bindings: AtomicBool::new(false),
         });
         let writer = Arc::clone(&shared);
         let writer = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
@@ -132,16 +159,11 @@ impl Store for Embedded {
         })
     }
 
-    fn bindings(&self, batch: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
-        commit(&self.shared.database, BINDINGS, |table| {
-            for (aor, bindings) in batch {
-                match bindings {
-                    Some(octets) => drop(table.insert(aor.as_slice(), octets.as_slice())?),
-                    None => drop(table.remove(aor.as_slice())?),
-                }
-            }
-            Ok(())
-        })
+    fn bindings(&self, batch: &BindingBatch) -> Result<(), StoreError> {
+        let result = self.shared.append(batch).map_err(|error| StoreError::Write(error.to_string()));
+        self.shared.is_failing_for_bindings.store(result.is_err(), Ordering::Relaxed);
+        self.shared.failures.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
+        result
     }
 
     fn not_ready(&self, user: &[u8], reason: Option<&str>) -> Result<(), StoreError> {
@@ -163,7 +185,8 @@ impl Store for Embedded {
             leases_taken: self.shared.taken.load(Ordering::Relaxed),
             leases_lost: self.shared.lost.load(Ordering::Relaxed),
             failures: self.shared.failures.load(Ordering::Relaxed),
-            is_failing: self.shared.is_failing.load(Ordering::Relaxed),
+            is_failing: self.shared.is_failing.load(Ordering::Relaxed)
+                || self.shared.is_failing_for_bindings.load(Ordering::Relaxed),
         }
     }
 }
@@ -188,20 +211,59 @@ impl Shared {
             drop(lock);
             // The failure is counted; the changes that it concerns come again with the next change of their lease.
             let _ = self.commit();
+            // The same; the log is kept, and it is carried at the next time or after a restart.
+            let _ = self.carry();
         }
         let _ = self.commit();
+    }
+
+    /// Adds registrations to the log.
+    fn append(&self, batch: &BindingBatch) -> io::Result<()> {
+        let mut log = self.log.lock();
+        if log.len() >= LOG_LEN_CARRIED {
+            self.turn(&mut log)?;
+        }
+        log.append(batch.records())
+    }
+
+    /// Begins with the other log, unless that is still being carried: then this one grows.
+    fn turn(&self, log: &mut Log) -> io::Result<()> {
+        let other = if log.len() < LOG_LEN_MAX { self.full_log.try_lock() } else { Some(self.full_log.lock()) };
+        let Some(mut other) = other.filter(|other| other.is_empty()) else { return Ok(()) };
+        other.begin(log.number() + 1)?;
+        std::mem::swap(log, &mut *other);
+        Ok(())
+    }
+
+    /// Carries the full log into the database.
+    fn carry(&self) -> Result<(), StoreError> {
+        let mut log = self.full_log.lock();
+        if log.is_empty() {
+            return Ok(());
+        }
+        let mut carried = || -> Result<(), StoreError> {
+            let written = |error: io::Error| StoreError::Write(error.to_string());
+            Registrations::of(std::slice::from_mut(&mut *log)).map_err(written)?.commit(&self.database)?;
+            let number = log.number();
+            log.begin(number).map_err(written)
+        };
+        self.counted(carried())
+    }
+
+    /// Counts a failure, and notes whether there is one.
+    fn counted(&self, result: Result<(), StoreError>) -> Result<(), StoreError> {
+        self.is_failing.store(result.is_err(), Ordering::Relaxed);
+        if result.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        result
     }
 
     fn commit(&self) -> Result<(), StoreError> {
         let _reading = self.reading.lock();
         let mut changes = Changes::default();
         self.journal.read(|record| changes.take(record));
-        let result = changes.commit(&self.database);
-        self.is_failing.store(result.is_err(), Ordering::Relaxed);
-        if result.is_err() {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        result
+        self.counted(changes.commit(&self.database))
     }
 }
 
@@ -243,6 +305,61 @@ impl Changes {
     }
 }
 
+/// The newest state of every address of record that logs tell of.
+#[derive(Default)]
+struct Registrations(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Registrations {
+    /// From logs, the oldest first.
+    fn of(logs: &mut [Log]) -> io::Result<Self> {
+        logs.sort_by_key(Log::number);
+        let mut all = Registrations::default();
+        for log in logs {
+            log.read(|record| {
+                if let Some((aor, bindings)) = BindingBatch::read(record) {
+                    all.0.insert(aor.to_vec(), bindings.map(<[u8]>::to_vec));
+                }
+            })?;
+        }
+        Ok(all)
+    }
+
+    fn commit(&self, database: &Database) -> Result<(), StoreError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        commit(database, BINDINGS, |table| {
+            for (aor, bindings) in &self.0 {
+                match bindings {
+                    Some(octets) => drop(table.insert(aor.as_slice(), octets.as_slice())?),
+                    None => drop(table.remove(aor.as_slice())?),
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Opens both logs and carries into the database what they tell of; those that are none are moved aside.
+fn open_logs(folder: &Path, database: &Database, moved_aside: &mut Vec<PathBuf>) -> Result<[Log; 2], StoreError> {
+    let mut open = |name: &str| -> Result<Log, StoreError> {
+        let path = folder.join(name);
+        if log::is_damaged(&path).map_err(|source| unusable(&path, source))? {
+            moved_aside.push(move_aside(&path)?);
+        }
+        Log::open(&path).map_err(|source| unusable(&path, source))
+    };
+    let mut logs = [open(LOGS[0])?, open(LOGS[1])?];
+    let of_folder = |source| unusable(folder, source);
+    // The files' names are on disk too.
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(of_folder)?;
+    Registrations::of(&mut logs).map_err(of_folder)?.commit(database)?;
+    for (number, log) in logs.iter_mut().enumerate().filter(|(_, log)| !log.is_empty()) {
+        log.begin(number as u64).map_err(of_folder)?;
+    }
+    Ok(logs)
+}
+
 /// Changes one table in a transaction of its own; what is changed is on disk when this returns.
 fn commit<K: Key + 'static, V: Value + 'static>(
     database: &Database,
@@ -258,20 +375,25 @@ fn commit<K: Key + 'static, V: Value + 'static>(
     write().map_err(|error| StoreError::Write(error.to_string()))
 }
 
-/// Opens the database and reads it; `None` when it is damaged.
-fn open_database(path: &Path) -> Result<Option<(Database, Saved)>, StoreError> {
+type Parts = (Database, [Log; 2], Saved);
+
+/// Opens the database and reads it; `None` when it is damaged. The logs are opened behind it: it keeps other processes away.
+fn open_database(folder: &Path, moved_aside: &mut Vec<PathBuf>) -> Result<Option<Parts>, StoreError> {
+    let path = folder.join(DATABASE);
     // A damaged file can make the database library panic instead of reporting it.
-    let opened = std::panic::catch_unwind(|| match Database::create(path) {
-        Ok(database) => match read_all(&database) {
-            Ok(saved) => Ok(Some((database, saved))),
+    let opened =
+        std::panic::catch_unwind(AssertUnwindSafe(|| match Builder::new().set_cache_size(CACHE_LEN).create(&path) {
+            Ok(database) => {
+                let Ok(mut saved) = read_all(&database) else { return Ok(None) };
+                let logs = open_logs(folder, &database, moved_aside)?;
+                Ok(read_bindings(&database, &mut saved).ok().map(|()| (database, logs, saved)))
+            }
+            Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse(path.display().to_string())),
+            Err(DatabaseError::Storage(redb::StorageError::Io(error))) if is_systems_fault(&error) => {
+                Err(unusable(&path, error))
+            }
             Err(_) => Ok(None),
-        },
-        Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse(path.display().to_string())),
-        Err(DatabaseError::Storage(redb::StorageError::Io(error))) if is_systems_fault(&error) => {
-            Err(unusable(path, error))
-        }
-        Err(_) => Ok(None),
-    });
+        }));
     opened.unwrap_or(Ok(None))
 }
 
@@ -303,11 +425,17 @@ fn read_all(database: &Database) -> Result<Saved, redb::Error> {
         let (user, reason) = entry?;
         saved.not_ready.push((user.value().to_vec(), reason.value().to_owned()));
     }
-    for entry in transaction.open_table(BINDINGS)?.iter()? {
-        let (aor, bindings) = entry?;
-        saved.bindings.push((aor.value().to_vec(), bindings.value().to_vec()));
-    }
     Ok(saved)
+}
+
+fn read_bindings(database: &Database, saved: &mut Saved) -> Result<(), redb::Error> {
+    let table = database.begin_read()?.open_table(BINDINGS)?;
+    saved.bindings.reserve(table.len()? as usize);
+    for entry in table.iter()? {
+        let (aor, bindings) = entry?;
+        saved.bindings.push((aor.value().into(), bindings.value().into()));
+    }
+    Ok(())
 }
 
 /// Renames a file to a name that is free.
@@ -339,6 +467,8 @@ mod tests {
             from: SavedFlow { listener: 1, is_tcp: false, remote: address },
             caller_tag: 0,
             agent: None,
+            queue: None,
+            is_held: false,
             node_listener: 1,
             node_is_tcp: false,
             node_address: address,
@@ -409,6 +539,54 @@ mod tests {
             assert!(opened.saved.leases.is_empty());
             assert!(opened.moved_aside.iter().any(|p| p.exists()), "{:?}", opened.moved_aside);
         }
+    }
+
+    fn bindings(list: &[(&str, &str)]) -> BindingBatch {
+        let mut batch = BindingBatch::default();
+        for (aor, kept) in list {
+            batch.push(aor.as_bytes(), |out| out.extend_from_slice(kept.as_bytes()));
+        }
+        batch
+    }
+
+    fn kept(saved: &Saved) -> Vec<(&str, &str)> {
+        let text = |octets| std::str::from_utf8(octets).unwrap();
+        saved.bindings.iter().map(|(aor, kept)| (text(aor), text(kept))).collect()
+    }
+
+    #[test]
+    fn registrations_are_there_again_whether_the_database_has_them_or_a_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        let Opened { store, .. } = Embedded::open(folder.path()).unwrap();
+        store.bindings(&bindings(&[("1", "a"), ("2", "a"), ("3", "a")])).unwrap();
+        store.shared.turn(&mut store.shared.log.lock()).unwrap();
+        store.shared.carry().unwrap();
+        store.bindings(&bindings(&[("1", "b"), ("2", "b"), ("4", "b")])).unwrap();
+        // The one log is full and the other one is written: the younger one is right about whoever is in both.
+        let _writer = store.shared.reading.lock();
+        store.shared.turn(&mut store.shared.log.lock()).unwrap();
+        let full = store.shared.full_log.lock();
+        store.bindings(&bindings(&[("2", ""), ("1", "c")])).unwrap();
+        for name in [DATABASE, JOURNAL, LOGS[0], LOGS[1]] {
+            std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+        }
+        drop(full);
+        for _ in 0..2 {
+            let opened = Embedded::open(copy.path()).unwrap();
+            assert_eq!(kept(&opened.saved), [("1", "c"), ("3", "a"), ("4", "b")]);
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_none_is_moved_aside_and_what_the_other_one_has_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = Embedded::open(folder.path()).unwrap();
+        opened.store.bindings(&bindings(&[("1", "a")])).unwrap();
+        drop(opened);
+        std::fs::write(folder.path().join(LOGS[1]), b"something else").unwrap();
+        let opened = Embedded::open(folder.path()).unwrap();
+        assert_eq!((kept(&opened.saved).len(), opened.moved_aside.len()), (1, 1));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub trait StreamReceiver: Send + Sync + 'static {
     fn message(&self, flow: Flow, bytes: &[u8]);
     /// A message could not be sent.
     fn failed(&self, ticket: Ticket);
+    /// A connection is gone.
+    fn closed(&self, flow: Flow);
 }
 
 /// What can be counted.
@@ -302,6 +304,8 @@ impl Streams {
             () = write => {}
         }
         self.forget(flow);
+        let receiver = self.inner.receiver.lock().clone();
+        receiver.inspect(|receiver| receiver.closed(flow));
         queue.close();
         while let Ok(outgoing) = queue.try_recv() {
             self.unsent(outgoing.ticket);

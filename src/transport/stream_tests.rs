@@ -17,6 +17,8 @@ impl StreamReceiver for Ear {
         let _ = self.0.send(Heard::Message(flow, bytes.to_vec()));
     }
 
+    fn closed(&self, _: Flow) {}
+
     fn failed(&self, ticket: Ticket) {
         let _ = self.0.send(Heard::Failed(ticket));
     }

@@ -179,6 +179,16 @@ impl Farm {
         self.players.push(phone);
     }
 
+    /// One more SIPp that has to end well.
+    pub fn joins(&mut self, player: Sipp) {
+        self.players.push(player);
+    }
+
+    /// The test's own folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// An address of this farm.
     pub fn ip(&self, last: u8) -> String {
         format!("127.0.{}.{last}", self.net)
@@ -194,7 +204,7 @@ impl Farm {
         format!("{}:5060", self.ip(10))
     }
 
-    /// The test's own folder.
+    /// A file in the test's own folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod agent_states;
 mod agents;
 mod asterisk;
+mod avalanche;
 mod bad_input;
 mod calls;
 mod cluster;
@@ -16,13 +18,18 @@ mod farm;
 mod health;
 mod lab;
 mod metrics;
+mod nat;
 mod nodes_fail;
 mod operating;
 mod phone;
 mod phones;
 mod process;
+mod queues;
+mod reconcile;
+mod registrar;
 mod reload;
 mod restart;
 mod sipp;
 mod spread;
 mod told;
+mod transfers;

@@ -1,5 +1,8 @@
-//! A phone in the test's own hands: one socket, and SIP as text.
+//! A phone in the test's own hands: one socket, and SIP as text. Its calls are in [`dialog`].
 
+pub mod dialog;
+
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -11,6 +14,9 @@ use crate::sipp::password_of;
 /// How long the edge may take to say something.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// How often nothing may come until the other side hangs up.
+const HUNG_UP_WITHIN: usize = 6;
+
 /// The user's realm.
 const REALM: &str = "pbx.example.com";
 
@@ -19,6 +25,10 @@ const REALM: &str = "pbx.example.com";
 pub struct Message(String);
 
 impl Message {
+    pub fn read(bytes: &[u8]) -> Self {
+        Message(String::from_utf8_lossy(bytes).into_owned())
+    }
+
     pub fn first_line(&self) -> &str {
         self.0.lines().next().unwrap_or_default()
     }
@@ -38,6 +48,11 @@ impl Message {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers(name).next()
+    }
+
+    /// What follows the headers.
+    pub fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 
     /// A response to this request, with these lines more.
@@ -68,6 +83,10 @@ pub struct Phone {
     edge: String,
     cseq: u32,
     count: u32,
+    /// The socket of its audio.
+    audio: UdpSocket,
+    /// What came while something else was waited for.
+    held: VecDeque<Message>,
 }
 
 impl Phone {
@@ -97,7 +116,14 @@ impl Phone {
             edge: edge.to_owned(),
             cseq: 0,
             count: 0,
+            audio: UdpSocket::bind((at.ip(), 0)).unwrap(),
+            held: VecDeque::new(),
         }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.at
     }
 
     fn transport(&self) -> &'static str {
@@ -136,19 +162,24 @@ impl Phone {
 
     /// The line that answers a challenge to a REGISTER.
     pub fn proof(&mut self, challenge: &Message) -> String {
+        format!("Authorization: {}\r\n", self.credentials(challenge, "WWW-Authenticate", "REGISTER", &self.registrar()))
+    }
+
+    /// What a phone says to a challenge.
+    fn credentials(&mut self, challenge: &Message, header: &str, method: &str, uri: &str) -> String {
         self.count += 1;
         let own = format!("algorithm={}", self.algorithm.as_str());
-        let asked = challenge.headers("WWW-Authenticate").find(|value| value.contains(&own));
+        let asked = challenge.headers(header).find(|value| value.contains(&own));
         let asked = asked.unwrap_or_else(|| panic!("{own} is not offered: {challenge:?}"));
         let nonce = asked.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-        let (uri, nc) = (self.registrar(), format!("{:08x}", self.count));
+        let nc = format!("{:08x}", self.count);
         let secret = ha1(self.algorithm, self.user.as_bytes(), REALM.as_bytes(), self.password.as_bytes());
-        let request = self.algorithm.of(&[b"REGISTER", uri.as_bytes()]);
+        let request = self.algorithm.of(&[method.as_bytes(), uri.as_bytes()]);
         let pieces = [secret.digits(), nonce.as_bytes(), nc.as_bytes(), b"cn", b"auth", request.digits()];
         let response = self.algorithm.of(&pieces);
         format!(
-            "Authorization: Digest username=\"{}\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"{uri}\", {own}, qop=auth, \
-             nc={nc}, cnonce=\"cn\", response=\"{}\"\r\n",
+            "Digest username=\"{}\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"{uri}\", {own}, qop=auth, \
+             nc={nc}, cnonce=\"cn\", response=\"{}\"",
             self.user,
             String::from_utf8_lossy(response.digits())
         )
@@ -199,33 +230,72 @@ impl Phone {
 
     /// Takes a call as it comes: rings, answers, and waits until the other side has hung up. Returns the INVITE.
     pub fn takes_a_call(&mut self) -> Message {
+        let dialog = self.answers();
+        self.until_hung_up(&[&dialog]);
+        dialog.invite
+    }
+
+    /// Rings and answers. Returns the INVITE.
+    pub fn answers_a_call(&mut self) -> Message {
         let invite = self.until_request("INVITE");
-        self.send(&invite.reply("180 Ringing", &format!("Contact: <{}>\r\n", self.contact())));
-        let ip = self.at.ip();
-        let sdp = format!(
-            "v=0\r\no=phone 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n\
-             a=rtpmap:8 PCMA/8000\r\n"
-        );
-        let lines = format!(
-            "Contact: <{}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
-            self.contact(),
-            sdp.len()
-        );
-        self.send(&invite.reply("200 OK", &lines));
-        self.until_request("ACK");
-        let bye = self.until_request("BYE");
-        self.send(&bye.reply("200 OK", ""));
+        self.answers_invite(&invite);
         invite
     }
 
+    /// Rings, and answers.
+    pub fn answers_invite(&mut self, invite: &Message) {
+        self.send(&invite.reply("180 Ringing", &format!("Contact: <{}>\r\n", self.contact())));
+        let body = self.description("sendrecv");
+        self.send(&invite.reply("200 OK", &body));
+        self.until_request("ACK");
+    }
+
+    /// Waits until the other side hangs up.
+    pub fn is_hung_up_on(&mut self) {
+        let mut heard = std::iter::repeat_with(|| self.receive()).take(HUNG_UP_WITHIN).flatten();
+        let bye = heard.find(|message| message.first_line().starts_with("BYE")).expect("a BYE comes");
+        drop(heard);
+        self.send(&bye.reply("200 OK", ""));
+    }
+
+    /// Offers media this way in the call that `invite` began: `sendonly` holds it, `sendrecv` takes it back. The other side agrees.
+    pub fn offers(&mut self, invite: &Message, direction: &str) {
+        self.cseq += 1;
+        let (at, cseq, transport) = (self.at, self.cseq, self.transport());
+        let value = |name: &str| invite.header(name).unwrap_or_else(|| panic!("no {name} in {invite:?}")).to_owned();
+        let uri = value("Contact").trim_matches(['<', '>']).to_owned();
+        let routes: String = invite.headers("Record-Route").map(|route| format!("Route: {route}\r\n")).collect();
+        let head = |method: &str| {
+            format!(
+                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {at};branch=z9hG4bK-{method}-{cseq};rport\r\n\
+                 Max-Forwards: 70\r\n{routes}From: {};tag=phone\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n",
+                value("To"),
+                value("From"),
+                value("Call-ID")
+            )
+        };
+        let offer = head("INVITE") + &self.description(direction);
+        self.send(&offer);
+        let answer = self.until("an answer", |message| message.code() >= 200);
+        assert_eq!(answer.code(), 200, "{answer:?}");
+        self.send(&(head("ACK") + "Content-Length: 0\r\n\r\n"));
+    }
+
+    /// Contact and a session description, which end a message.
+    fn description(&self, direction: &str) -> String {
+        let (ip, version) = (self.at.ip(), self.cseq);
+        let sdp = format!(
+            "v=0\r\no=phone 1 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n\
+             a=rtpmap:8 PCMA/8000\r\na={direction}\r\n"
+        );
+        let contact = self.contact();
+        let (kind, length) = ("Content-Type: application/sdp", sdp.len());
+        format!("Contact: <{contact}>\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{sdp}")
+    }
+
     /// The next request of this method; what else comes is passed over.
-    fn until_request(&mut self, method: &str) -> Message {
-        loop {
-            let message = self.receive().unwrap_or_else(|| panic!("no {method} comes"));
-            if message.first_line().starts_with(method) {
-                return message;
-            }
-        }
+    pub fn until_request(&mut self, method: &str) -> Message {
+        self.until(method, |message| message.first_line().starts_with(method))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Phones: they register at the edge, nodes reach them there, and they call.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use cordboard::registrar::digest::Algorithm;
@@ -14,7 +16,7 @@ use crate::sipp::{Load, Sipp, password_of};
 const CROWD: &str = "limits: { stranger_rate: 100000 }";
 
 /// Users whose names are numbers, one after the other.
-fn users(from: u32, count: u32) -> Vec<String> {
+pub fn users(from: u32, count: u32) -> Vec<String> {
     (from..from + count).map(|number| number.to_string()).collect()
 }
 
@@ -372,5 +374,33 @@ fn a_phone_behind_nat_is_kept_reachable_and_is_gone_when_it_does_not_answer_any_
     farm.edge_mut().process.end("KILL", secs(5));
     farm.start_edge();
     assert!(farm.edge().contacts_of("1001").is_empty());
+    farm.ends_well();
+}
+
+#[test]
+fn what_phones_send_to_keep_their_own_way_open_is_answered_on_tcp_and_is_no_fault_on_udp() {
+    let mut farm = Farm::new(218).player("weight: 10", "answer", &[]).registrar(&users(1001, 1), "");
+    farm = farm.with("limits: { stranger_rate: 2 }").start();
+    let mut phone = Phone::on_udp("1001", &farm.phone_at(5060), &farm.edge_at());
+    for ping in ["\r\n\r\n", "\r\n"].iter().cycle().take(40) {
+        phone.send(ping);
+    }
+    let lines = phone.binding(600);
+    assert_eq!(phone.registers(&lines).code(), 200, "they do not count as messages of a stranger");
+    assert_eq!(farm.edge().metric("cordboard_messages_dropped_total", &[]), 0.0);
+
+    let mut connection = TcpStream::connect(farm.edge_at()).unwrap();
+    connection.set_read_timeout(Some(secs(5))).unwrap();
+    let mut pong = [0; 2];
+    for _ in 0..3 {
+        // Also in two pieces, and behind the line end that answers a ping of the edge's side.
+        connection.write_all(b"\r\n\r").unwrap();
+        connection.write_all(b"\n").unwrap();
+        connection.read_exact(&mut pong).unwrap();
+        assert_eq!(&pong, b"\r\n", "one line end for two (RFC 5626 section 3.5.1)");
+    }
+    connection.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(connection.read(&mut pong).is_err(), "and no more");
+    assert_eq!(farm.edge().metric("cordboard_messages_dropped_total", &[]), 0.0);
     farm.ends_well();
 }

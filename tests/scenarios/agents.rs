@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use cordboard::agents::reservation::Wanted;
+
 use crate::harness::*;
 use crate::registrar::{PHONE, Phone};
 
-const DESK: &str = "198.51.100.77:5062";
+pub const DESK: &str = "198.51.100.77:5062";
 
 /// An INVITE of a node for this user, as Asterisk sends it.
-fn dial(user: &str, call_id: &str) -> String {
+pub fn dial(user: &str, call_id: &str) -> String {
     let at = node(1);
     format!(
         "INVITE sip:{user}@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP {at};rport;branch=z9hG4bKPj{call_id}\r\n\
@@ -18,7 +20,7 @@ fn dial(user: &str, call_id: &str) -> String {
     )
 }
 
-fn registered(users: &[&'static str]) -> Edge {
+pub fn registered(users: &[&'static str]) -> Edge {
     let mut edge = Edge::with_registrar();
     for user in users {
         let at = if *user == "1001" { PHONE } else { DESK };
@@ -66,6 +68,67 @@ fn an_agent_who_is_registered_nowhere_is_480_and_a_strangers_number_goes_to_the_
     let out = only(edge.receive(&node(1), &dial("0301234", "c2")));
     assert_eq!(out.to, GATEWAY);
     assert_eq!(edge.agent_leases(), 0);
+}
+
+/// A door phone.
+const DOOR: &str = "192.0.2.50:5060";
+
+#[test]
+fn a_phone_that_cannot_register_is_called_where_the_configuration_says_and_hangs_up() {
+    let mut edge = Edge::with_registrar();
+    edge.has_permanent("1999", DOOR, 500);
+    let invite = only(edge.receive(&node(1), &dial("1999", "c1")));
+    assert_eq!((invite.to.as_str(), invite.first_line()), (DOOR, "INVITE sip:1999@192.0.2.50:5060 SIP/2.0"));
+    let ok = only(edge.receive(DOOR, &invite.reply(200, "")));
+    let route = ok.header("Record-Route").unwrap();
+    let bye = format!(
+        "BYE sip:node1@127.0.0.11:5060 SIP/2.0\r\nVia: SIP/2.0/UDP {DOOR};branch=z9hG4bK-bye\r\nMax-Forwards: 70\r\n\
+         From: <sip:1999@pbx.example.com>;tag=node\r\nTo: <sip:+15551234@pbx.example.com>;tag=n1\r\nCall-ID: c1\r\n\
+         CSeq: 1 BYE\r\nRoute: {route}\r\nContent-Length: 0\r\n\r\n"
+    );
+    let bye = only(edge.receive(DOOR, &bye));
+    assert_eq!(bye.to, node(1));
+    edge.receive(&node(1), &bye.reply(200, ""));
+    assert_eq!(edge.agent_leases(), 0);
+}
+
+#[test]
+fn a_permanent_contact_stands_among_registered_ones_by_its_preference() {
+    for (preference, first) in [(500, PHONE), (1_000, PHONE)] {
+        let mut edge = registered(&["1001"]);
+        edge.has_permanent("1001", DOOR, preference);
+        assert_eq!(only(edge.receive(&node(1), &dial("1001", "c1"))).to, first, "{preference}");
+    }
+    let mut edge = Edge::with_registrar();
+    let mut phone = Phone::new("1001", PHONE);
+    phone.registers(&mut edge, "Contact: <sip:1001@10.0.0.1:5060>;q=0.5\r\nExpires: 600\r\n");
+    edge.has_permanent("1001", DOOR, 600);
+    assert_eq!(only(edge.receive(&node(1), &dial("1001", "c1"))).to, DOOR);
+    phone.registers(&mut edge, "Contact: *\r\nExpires: 0\r\n");
+    assert_eq!(only(edge.receive(&node(1), &dial("1001", "c2").replace("X-Edge-Queue: q700\r\n", ""))).to, DOOR);
+}
+
+#[test]
+fn a_device_is_reached_by_its_gruu_alone() {
+    let mut edge = Edge::with_registrar();
+    let mut phone = Phone::new("1001", PHONE);
+    let device = |number: u8| {
+        format!(
+            "Contact: <sip:1001@10.0.0.{number}>;+sip.instance=\"<urn:uuid:{number}>\"\r\nSupported: gruu\r\nExpires: 600\r\n"
+        )
+    };
+    for number in [1, 2] {
+        let granted = phone.registers(&mut edge, &device(number));
+        let gruu = format!(";pub-gruu=\"sip:1001@pbx.example.com;gr=urn:uuid:{number}\"");
+        assert!(granted.headers("Contact").any(|contact| contact.contains(&gruu)), "{}", granted.text);
+    }
+    let to = |call: &str, uri: &str| {
+        dial("1001", call).replace("INVITE sip:1001@pbx.example.com ", &format!("INVITE {uri} "))
+    };
+    let invite = only(edge.receive(&node(1), &to("c1", "sip:1001@pbx.example.com;gr=urn:uuid:1")));
+    assert_eq!(invite.first_line(), "INVITE sip:1001@10.0.0.1 SIP/2.0");
+    let answer = only(edge.receive(&node(1), &to("c2", "sip:1001@pbx.example.com;gr=urn:uuid:3")));
+    assert_eq!(answer.first_line(), "SIP/2.0 480 Temporarily Unavailable");
 }
 
 #[test]
@@ -119,13 +182,13 @@ fn a_cancelled_call_is_cancelled_at_the_phone() {
 }
 
 /// An INVITE of a phone.
-fn call_out(phone: &Phone, cseq: u32, lines: &str) -> String {
+pub fn call_out(phone: &Phone, cseq: u32, lines: &str) -> String {
     let user = phone.user;
     format!(
         "INVITE sip:700@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK-out-{cseq}\r\n\
          Max-Forwards: 70\r\nFrom: <sip:{user}@pbx.example.com>;tag=p\r\nTo: <sip:700@pbx.example.com>\r\nCall-ID: out\r\n\
          CSeq: {cseq} INVITE\r\nContact: <{}>\r\nP-Asserted-Identity: <sip:boss@pbx.example.com>\r\n\
-         P-Preferred-Identity: <sip:boss@pbx.example.com>\r\nUser-Agent: a phone with a name of usual length 1.2.3\r\n\
+         P-Preferred-Identity: <sip:boss@pbx.example.com>\r\nX-Edge-Agent: boss\r\nUser-Agent: a phone with a name of usual length 1.2.3\r\n\
          {lines}Content-Length: 0\r\n\r\n",
         phone.contact()
     )
@@ -144,6 +207,7 @@ fn an_agents_own_call_is_proven_and_the_node_hears_who_he_is() {
     let said: Vec<&str> = invite.headers("P-Asserted-Identity").collect();
     assert_eq!(said, ["<sip:1001@pbx.example.com>"]);
     assert_eq!((invite.header("P-Preferred-Identity"), invite.header("Proxy-Authorization")), (None, None));
+    assert_eq!(invite.headers("X-Edge-Agent").collect::<Vec<_>>(), ["1001"], "whatever the phone says of itself");
     // The phone repeats it: the same call, no second challenge.
     assert_eq!(only(edge.receive(PHONE, &text)), invite);
     // The node it was given to says nothing: the next one hears the same of the caller.
@@ -178,6 +242,103 @@ fn two_queues_that_want_one_agent_at_the_same_moment_ring_him_once() {
     // Somebody who calls him himself may wait for him.
     let direct = dial("1001", "c3").replace("X-Edge-Queue: q700\r\n", "");
     assert_eq!(only(edge.receive(&node(1), &direct)).to, PHONE);
+}
+
+/// A request of the agent's inside the call that `invite` began, with this body.
+fn offers(invite: &Sent, route: &str, method: &str, cseq: u32, body: &str) -> String {
+    let (from, to) = (invite.header("To").unwrap(), invite.header("From").unwrap());
+    format!(
+        "{method} sip:node1@127.0.0.11:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK-{method}{cseq}\r\n\
+         Max-Forwards: 70\r\nFrom: {from};tag=node\r\nTo: {to}\r\nCall-ID: c1\r\nCSeq: {cseq} {method}\r\nRoute: {route}\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+const TALK: &str = "v=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 4000 RTP/AVP 8\r\na=sendrecv\r\n";
+
+fn holds(edge: &Edge) -> bool {
+    edge.with_shard(|shard| shard.iter().any(|lease| lease.hold.is_held))
+}
+
+#[test]
+fn an_agent_holds_his_call_once_the_node_has_taken_it_and_until_he_takes_it_back() {
+    let mut edge = registered(&["1001"]);
+    let invite = only(edge.receive(&node(1), &dial("1001", "c1")));
+    let ok = only(edge.receive(PHONE, &invite.reply(200, "")));
+    let route = ok.header("Record-Route").unwrap().to_owned();
+    let held = [TALK.replace("sendrecv", "sendonly"), TALK.replace("10.0.0.1", "0.0.0.0")];
+    for (number, (method, body)) in ["INVITE", "UPDATE"].into_iter().zip(&held).enumerate() {
+        let cseq = 10 * number as u32;
+        let hold = only(edge.receive(PHONE, &offers(&invite, &route, method, cseq + 1, body)));
+        assert_eq!(hold.to, node(1));
+        edge.receive(&node(1), &hold.reply(180, ""));
+        assert!(!holds(&edge), "{method} is not answered");
+        edge.receive(&node(1), &hold.reply(488, ""));
+        assert!(!holds(&edge), "{method} was refused");
+        let hold = only(edge.receive(PHONE, &offers(&invite, &route, method, cseq + 2, body)));
+        edge.receive(&node(1), &hold.reply(200, ""));
+        assert!(holds(&edge), "{method}");
+        // A refresh without a description changes nothing, and what answers an earlier offer neither.
+        let refresh = only(edge.receive(PHONE, &offers(&invite, &route, method, cseq + 3, "")));
+        edge.receive(&node(1), &refresh.reply(200, ""));
+        let back = only(edge.receive(PHONE, &offers(&invite, &route, method, cseq + 4, TALK)));
+        edge.receive(&node(1), &hold.reply(200, ""));
+        assert!(holds(&edge), "{method}");
+        edge.receive(&node(1), &back.reply(200, ""));
+        assert!(!holds(&edge), "{method}");
+    }
+}
+
+#[test]
+fn that_the_other_side_holds_an_agent_does_not_put_him_on_hold_and_what_he_holds_survives_a_restart() {
+    let mut edge = registered(&["1001"]);
+    let invite = only(edge.receive(&node(1), &dial("1001", "c1")));
+    let ok = only(edge.receive(PHONE, &invite.reply(200, "")));
+    let route = ok.header("Record-Route").unwrap().to_owned();
+    let body = TALK.replace("sendrecv", "inactive");
+    let own = offers(&invite, &route, "INVITE", 2, &body);
+    let (from, to) = (invite.header("From").unwrap(), invite.header("To").unwrap());
+    let others = own
+        .replace(&format!("From: {to};tag=node"), &format!("From: {from}"))
+        .replace(&format!("\r\nTo: {from}"), &format!("\r\nTo: {to};tag=node"));
+    let others = only(edge.receive(&node(1), &others));
+    assert_eq!(others.to, PHONE);
+    edge.receive(PHONE, &others.reply(200, ""));
+    assert!(!holds(&edge));
+    let hold = only(edge.receive(PHONE, &own));
+    // The node's own re-INVITE has the same number, and its answer is another one.
+    edge.receive(PHONE, &others.reply(200, ""));
+    assert!(!holds(&edge));
+    edge.receive(&node(1), &hold.reply(200, ""));
+    assert!(holds(&edge));
+    edge.restart(2);
+    assert!(holds(&edge));
+    let queue = edge.with_shard(|shard| shard.iter().next().unwrap().queue.clone());
+    assert_eq!(queue.as_deref(), Some(&b"q700"[..]), "and which queue he wraps up after");
+}
+
+#[test]
+fn an_agent_who_is_reserved_is_rung_by_the_call_that_shows_it_and_by_no_other_queues() {
+    let mut edge = registered(&["1001"]);
+    let wanted = Wanted { skills: &[], queue: None, hold: Duration::from_secs(10), token: 0xbeef };
+    let now = edge.now;
+    let reserved = edge.registered().with_book(|book| book.reserve(wanted, now));
+    assert_eq!(reserved.unwrap().as_bytes(), b"1001");
+    let refused = only(edge.receive(&node(2), &dial("1001", "c1").replace(&node(1), &node(2))));
+    assert_eq!(refused.first_line(), "SIP/2.0 486 Busy Here");
+    let shown = "X-Edge-Reservation: 000000000000beef\r\n";
+    let wrong = dial("1001", "c2").replace("X-Edge-Queue", &format!("{}X-Edge-Queue", shown.replace('b', "a")));
+    assert_eq!(only(edge.receive(&node(1), &wrong)).first_line(), "SIP/2.0 486 Busy Here");
+    let right = dial("1001", "c3").replace("X-Edge-Queue: q700\r\n", shown);
+    let invite = only(edge.receive(&node(1), &right));
+    assert_eq!((invite.to.as_str(), invite.header("X-Edge-Reservation")), (PHONE, None));
+    assert_eq!(
+        only(edge.receive(&node(1), &right.replace("c3", "c4").replace("X-Edge-R", "X-Edge-Queue: q\r\nX-Edge-R")))
+            .first_line(),
+        "SIP/2.0 486 Busy Here",
+        "it holds once"
+    );
 }
 
 #[test]

@@ -44,6 +44,18 @@ fn a_bye_of_an_unknown_call_passes_and_takes_no_place() {
     assert_eq!((bye.to, restarted.leases(3)), (at, vec![0, 0, 0]));
 }
 
+/// The NOTIFYs to a phone's lamps once held a place on the node for as long as a call may last, and a drain waited for them.
+#[test]
+fn a_subscription_passes_both_ways_and_takes_no_place() {
+    let mut edge = Edge::with_nodes(3);
+    let (caller, at, _) = established(&mut edge, "c1");
+    let mut restarted = Edge::with_nodes(3);
+    let refresh = only(restarted.receive(GATEWAY, &caller.in_dialog("SUBSCRIBE", 2)));
+    let notice = only(restarted.receive(&at, &caller.said_by(&at, "NOTIFY", 2)));
+    assert_eq!((refresh.to, notice.to.as_str()), (at, GATEWAY));
+    assert_eq!(restarted.leases(3), [0, 0, 0]);
+}
+
 #[test]
 fn a_request_without_the_edges_route_finds_its_node_by_call_id_if_it_is_trusted() {
     let mut edge = Edge::with_nodes(3);

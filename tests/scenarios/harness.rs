@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use cordboard::agents::Book;
 use cordboard::agents::book::Offer;
+use cordboard::agents::ends;
+use cordboard::asterisk::channels::{Channel, Direction};
 use cordboard::calls::lease::Way;
-use cordboard::calls::{CallKey, NodeId, Phase, PoolId, Seat, Shard};
+use cordboard::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
 use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan};
 use cordboard::dispatch::farm::{CallPolicy, Generation, KeyedBy, Listener, Pool, SecurityPolicy};
 use cordboard::dispatch::health::Verdict;
@@ -25,7 +27,7 @@ use cordboard::registrar::auth::Use;
 use cordboard::registrar::digest::Algorithm as Digest;
 use cordboard::registrar::replays::Replays;
 use cordboard::registrar::users::{Secrets, Users};
-use cordboard::registrar::{AgentPolicy, Aor, Authority, Service, Table, Terms};
+use cordboard::registrar::{AgentPolicy, Aor, Authority, Permanent, Permanents, Service, Table, Terms};
 use cordboard::sip::Index;
 use cordboard::store::SavedLease;
 use cordboard::store::contract::LEASE_LEN_MAX;
@@ -64,6 +66,21 @@ pub struct Registered {
     pub is_full: Cell<bool>,
 }
 
+impl Registered {
+    /// Acts on the agents' book.
+    pub fn with_book<R>(&self, act: impl FnOnce(&mut Book) -> R) -> R {
+        act(&mut self.book.borrow_mut())
+    }
+
+    /// Notes in the book what a call means for the agents at its ends.
+    fn note(&self, lease: &Lease, now: Moment) {
+        let policy = AgentPolicy::default();
+        for (aor, note) in ends::notes(lease, AGENTS_ID) {
+            self.book.borrow_mut().note(&aor, note, &policy, now);
+        }
+    }
+}
+
 impl Registry for Registered {
     fn with_table(&self, _: &Aor, act: &mut dyn FnMut(&mut Table)) {
         act(&mut self.table.borrow_mut());
@@ -81,8 +98,13 @@ impl Registry for Registered {
         if self.book.borrow_mut().offer(offer, now) { Offered::LetThrough } else { Offered::Refused }
     }
 
+    fn calls_of(&self, agent: &[u8]) -> Vec<CallKey> {
+        let book = self.book.borrow();
+        book.find(agent).map_or_else(Vec::new, |agent| agent.calls().iter().map(|call| call.key).collect())
+    }
+
     fn take_back(&self, aor: &Aor, key: CallKey, now: Moment) {
-        self.book.borrow_mut().note(aor, key, None, Duration::ZERO, now);
+        self.book.borrow_mut().take_back(aor, key, now);
     }
 
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {
@@ -247,6 +269,7 @@ impl Edge {
         };
         edge.farm.registrar = Some(Arc::new(Service {
             authority: Some(authority),
+            permanents: Permanents::default(),
             terms: Terms::default(),
             not_registered: 480,
             keep_alive: Duration::ZERO,
@@ -268,6 +291,20 @@ impl Edge {
         edge
     }
 
+    /// Changes what is configured of the registrar.
+    pub fn change_registrar(&mut self, change: impl FnOnce(&mut Service)) {
+        change(Arc::make_mut(self.farm.registrar.as_mut().unwrap()));
+    }
+
+    /// This user has a phone at this address that cannot register.
+    pub fn has_permanent(&mut self, user: &str, address: &str, preference: u16) {
+        let way = Way::Target { listener: UDP, target: udp(address) };
+        let contact = Permanent { contact: format!("sip:{user}@{address}").into_bytes().into(), way, preference };
+        let aor = Aor::from_user(user.as_bytes()).unwrap();
+        self.change_registrar(|service| service.permanents = Permanents::new([(aor.clone(), contact)]));
+        self.shared.registry.set_registered(&aor, true, self.now);
+    }
+
     /// What the registrar shares.
     pub fn registered(&self) -> &Registered {
         &self.shared.registry
@@ -276,7 +313,7 @@ impl Edge {
     /// Contacts of a user.
     pub fn contacts_of(&self, user: &str) -> Vec<String> {
         let table = self.shared.registry.table.borrow();
-        table.find(user.as_bytes()).iter().map(|b| String::from_utf8_lossy(&b.contact).into_owned()).collect()
+        table.find(user.as_bytes()).iter().map(|b| String::from_utf8_lossy(b.contact()).into_owned()).collect()
     }
 
     /// Calls to agents.
@@ -353,6 +390,8 @@ impl Edge {
             let lease = saving::restored(key, &saved, node, INBOUND, clocks, || self.shared.take_on(node));
             self.shared.shard.borrow_mut().open(lease.unwrap()).unwrap();
         }
+        *self.shared.registry.book.borrow_mut() = Book::default();
+        self.with_shard(|shard| shard.iter().for_each(|lease| self.shared.registry.note(lease, self.now)));
     }
 
     /// The process starts again, and what it had written is lost.
@@ -360,6 +399,36 @@ impl Edge {
         *self.shared.shard.borrow_mut() = Shard::new(self.now, 1_000, 100);
         *self.shared.board.borrow_mut() = Board::new(7);
         self.plan(count, None);
+    }
+
+    /// A node tells of a call that it has up; true when that made a lease.
+    pub fn node_tells(&mut self, id: u32, call_id: &str, direction: Direction, number: &str) -> bool {
+        let channel = Channel {
+            id: "1.1".to_owned(),
+            call_id: call_id.to_owned(),
+            is_up: true,
+            is_of_edge: true,
+            direction,
+            number: number.to_owned(),
+            exten: "100".to_owned(),
+        };
+        let way = Way::Target { listener: UDP, target: udp(&node(id)) };
+        let (key, mut is_new) = (CallKey::of(&self.farm.keys, call_id.as_bytes()), false);
+        let sent = self.run(|core, shared| {
+            is_new = core.node_has(&mut shared.shard.borrow_mut(), key, NodeId(id), way, &channel);
+        });
+        assert_eq!(lines(&sent), [""; 0]);
+        is_new
+    }
+
+    /// A node was asked and does not have a call that has been up since this moment; true when that ended the lease.
+    pub fn node_has_not(&mut self, call_id: &str, answered: Moment) -> bool {
+        let (key, mut is_ended) = (CallKey::of(&self.farm.keys, call_id.as_bytes()), false);
+        let sent = self.run(|core, shared| {
+            is_ended = core.node_has_not(&mut shared.shard.borrow_mut(), key, answered);
+        });
+        assert_eq!(lines(&sent), [""; 0]);
+        is_ended
     }
 
     /// The first try of the only call could not be sent.
@@ -456,7 +525,10 @@ impl Edge {
             scratch: &mut self.scratch,
         };
         act(&mut core, &self.shared);
-        self.shared.shard.borrow_mut().drain_unsaved(|_, _| ());
+        let (registry, now) = (&self.shared.registry, self.now);
+        self.shared.shard.borrow_mut().drain_unsaved(|_, lease| {
+            lease.inspect(|lease| registry.note(lease, now));
+        });
         self.shared.shard.borrow().check_invariants();
         self.shared.board.borrow().check_invariants();
         self.events.append(&mut self.outbox.events);

@@ -9,7 +9,9 @@ mod dialogs;
 mod failover;
 #[allow(dead_code)]
 mod harness;
+mod reconcile;
 mod refusals;
 mod registrar;
 mod restart;
 mod torture;
+mod transfers;

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use cordboard::registrar::digest::{Algorithm, ha1};
+use cordboard::registrar::users::Secrets;
+use cordboard::registrar::{Aor, User, Users};
+use cordboard::sip::pattern::Pattern;
 
 use crate::harness::*;
 
@@ -141,6 +144,30 @@ fn a_recorded_proof_is_worth_nothing_a_second_time() {
 }
 
 #[test]
+fn a_phone_that_repeats_its_register_gets_the_same_answer_once_more_and_nobody_else_does() {
+    let mut edge = Edge::with_registrar();
+    let mut phone = Phone::new("1001", PHONE);
+    let lines = phone.binding();
+    let challenge = only(edge.receive(PHONE, &phone.register(&lines)));
+    let proof = phone.proof(&challenge, "REGISTER", "sip:pbx.example.com");
+    let register = phone.register(&format!("{lines}{proof}"));
+    edge.receive(PHONE, &register);
+    let granted = only(edge.held_answers());
+    edge.advance(Duration::from_secs(2));
+    assert!(edge.receive(PHONE, &register).is_empty(), "this one too waits for the disk");
+    assert_eq!(only(edge.held_answers()), granted);
+
+    // Nothing changes by it, whatever it says of itself.
+    let forged = register.replace(&phone.contact(), "sip:thief@192.0.2.66");
+    edge.receive(PHONE, &forged);
+    edge.receive(PHONE, &register.replace("Expires: 600", "Expires: 0"));
+    assert_eq!(edge.contacts_of("1001"), [phone.contact()]);
+    assert_eq!(only(edge.receive(STRANGER, &register)).first_line(), "SIP/2.0 401 Unauthorized");
+    edge.advance(Duration::from_secs(31));
+    assert_eq!(only(edge.receive(PHONE, &register)).first_line(), "SIP/2.0 401 Unauthorized", "too late");
+}
+
+#[test]
 fn a_nonce_may_be_used_again_with_a_higher_count_until_it_is_too_old() {
     let mut edge = Edge::with_registrar();
     let mut phone = Phone::new("1001", PHONE);
@@ -169,6 +196,37 @@ fn nobody_registers_for_somebody_else() {
     let answer = only(edge.receive(PHONE, &to_other(phone.register(&format!("{lines}{proof}")))));
     assert_eq!(answer.first_line(), "SIP/2.0 403 Forbidden");
     assert!(edge.contacts_of("1002").is_empty());
+}
+
+#[test]
+fn a_user_who_may_register_others_does_so_for_those_who_exist() {
+    let mut edge = Edge::with_registrar();
+    edge.change_registrar(|service| {
+        let admin = User { may_register: [Pattern::new("1*")].into(), ..of_password("1001", "pw").1 };
+        let users = [(of_password("1001", "pw").0, admin), of_password("1002", "pw"), of_password("2001", "pw")];
+        service.authority.as_mut().unwrap().users = Users::new(users);
+    });
+    let mut admin = Phone::new("1001", PHONE);
+    for (user, line) in
+        [("1002", "SIP/2.0 200 OK"), ("2001", "SIP/2.0 403 Forbidden"), ("1099", "SIP/2.0 404 Not Found")]
+    {
+        let to_other = |text: String| text.replace("To: <sip:1001@", &format!("To: <sip:{user}@"));
+        let lines = admin.binding();
+        let first = to_other(admin.register(&lines));
+        let challenge = only(edge.receive(PHONE, &first));
+        let proof = admin.proof(&challenge, "REGISTER", "sip:pbx.example.com");
+        let second = to_other(admin.register(&format!("{lines}{proof}")));
+        let mut sent = edge.receive(PHONE, &second);
+        sent.extend(edge.held_answers());
+        assert_eq!(only(sent).first_line(), line, "{user}");
+        assert_eq!(edge.contacts_of(user).len(), usize::from(line.contains("200")), "{user}");
+    }
+    assert!(edge.contacts_of("1001").is_empty());
+}
+
+fn of_password(user: &str, password: &str) -> (Aor, User) {
+    let secrets = Secrets::of_password(user.as_bytes(), b"pbx", password.as_bytes());
+    (Aor::from_user(user.as_bytes()).unwrap(), secrets.into())
 }
 
 #[test]

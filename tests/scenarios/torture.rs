@@ -54,7 +54,7 @@ fn outcome(source: &str, bytes: &[u8]) -> String {
 fn dropped(events: &[Event], bytes: &[u8]) -> String {
     let is_response = bytes.starts_with(b"SIP/");
     let why = match events {
-        [Event::Dropped(DropReason::Garbage(Fault::KeepAlive))] => "keep-alive",
+        [] | [Event::Dropped(DropReason::Garbage(Fault::KeepAlive))] => "keep-alive",
         [Event::Dropped(DropReason::StrayResponse)] => "stray-response",
         [Event::Dropped(DropReason::Garbage(_))] if is_response => "stray-response",
         [Event::Dropped(DropReason::Garbage(_))] => "garbage",

@@ -3,6 +3,8 @@
 //! Every check goes on after a problem, so that all are told at once. A value that was lost while decoding was
 //! complained of there; what follows from its absence is not told again.
 
+mod agents;
+mod ari;
 mod gateways;
 mod listeners;
 mod overflow;
@@ -12,8 +14,12 @@ mod reach;
 mod registrar;
 mod routes;
 mod store;
+mod users;
+mod users_file;
 
 use std::collections::BTreeMap;
+
+use crate::registrar::{Aor, Person};
 
 use super::checked::{Checked, Config, EdgeConfig, Secret};
 use super::place::{Path, Place};
@@ -31,7 +37,11 @@ const POOLS_MAX: usize = 1_000;
 const NODES_MAX: usize = 20_000;
 const ROUTES_MAX: usize = 1_000;
 const USERS_MAX: usize = 1_000_000;
+const CONTACTS_MAX: usize = 10_000;
+const MAY_REGISTER_MAX: usize = 64;
 const STRIP_MAX: usize = 64;
+const QUEUES_MAX: usize = 10_000;
+const REASONS_MAX: usize = 64;
 const CODES_MAX: usize = 64;
 
 /// Fewest octets of the farm's secret: what an attacker cannot try out.
@@ -50,6 +60,8 @@ struct Check<'a> {
     environment: &'a dyn Environment,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    /// What is particular to single users of the users' file.
+    people_in_file: BTreeMap<Aor, Person>,
 }
 
 /// Checks what was decoded; `problems` are those that decoding found.
@@ -59,12 +71,18 @@ pub fn check(
     environment: &dyn Environment,
     problems: Vec<Problem>,
 ) -> Result<Checked, Vec<Problem>> {
-    let mut check = Check { tree, environment, problems, warnings: Vec::new() };
+    let mut check = Check::new(tree, environment, problems);
     if check.is_too_large(raw) {
         return Err(check.problems);
     }
     let config = check.config(raw);
     if check.problems.is_empty() { Ok(Checked { config, warnings: check.warnings }) } else { Err(check.problems) }
+}
+
+impl<'a> Check<'a> {
+    fn new(tree: &'a Node, environment: &'a dyn Environment, problems: Vec<Problem>) -> Self {
+        Check { tree, environment, problems, warnings: Vec::new(), people_in_file: BTreeMap::new() }
+    }
 }
 
 impl Check<'_> {
@@ -74,6 +92,8 @@ impl Check<'_> {
         let farm = self.pools(raw, &gateways);
         self.reach(&listen, &gateways, &farm.nodes);
         let routes = self.routes(raw, &gateways, &farm);
+        let registrar = self.registrar(raw, &listen);
+        self.ari_of_nodes(raw, &farm.nodes);
         let mut nodes: Vec<_> = farm.nodes.into_iter().map(|node| node.value).collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         let mut pools = farm.pools;
@@ -91,7 +111,8 @@ impl Check<'_> {
             calls: self.calls(raw.calls.as_ref(), raw.failover.as_ref()),
             security: self.security(raw.security.as_ref()),
             limits: self.limits(raw.limits.as_ref()),
-            registrar: self.registrar(raw),
+            registrar,
+            ari: self.ari(raw.ari.as_ref()),
             dns: self.dns(raw.dns.as_ref()),
             stop_wait: policies::stop_wait(raw.stop.as_ref()),
             api: self.api(raw.api.as_ref()),
@@ -106,6 +127,10 @@ impl Check<'_> {
         let failover = raw.failover.as_ref().and_then(|failover| failover.retry_on.as_ref());
         let strip = raw.security.as_ref().and_then(|security| security.strip.as_ref());
         let users = raw.registrar.as_ref().and_then(|registrar| registrar.users.as_ref());
+        let agents = raw.agents.as_ref();
+        let queues = agents.and_then(|agents| agents.queues.as_ref());
+        let reasons = agents.and_then(|agents| agents.reasons.as_ref());
+        let contacts = raw.registrar.as_ref().and_then(|registrar| registrar.contacts.as_ref());
         let before = self.problems.len();
         for (path, count, max) in [
             (Path::to("listen"), length(raw.listen.as_ref()), LISTENERS_MAX),
@@ -114,8 +139,11 @@ impl Check<'_> {
             (Path::to("pools"), nodes, NODES_MAX),
             (Path::to("routes"), length(raw.routes.as_ref()), ROUTES_MAX),
             (Path::to("registrar").key("users"), length(users), USERS_MAX),
+            (Path::to("registrar").key("contacts"), length(contacts), CONTACTS_MAX),
             (Path::to("health").key("dead_codes"), length(health), CODES_MAX),
             (Path::to("failover").key("retry_on"), length(failover), CODES_MAX),
+            (Path::to("agents").key("queues"), length(queues), QUEUES_MAX),
+            (Path::to("agents").key("reasons"), length(reasons), REASONS_MAX),
             (Path::to("security").key("strip"), length(strip), STRIP_MAX),
         ] {
             if count > max {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::config::checked::{GATEWAY_POOL, GatewayConfig, MemberConfig, NodeConfig, PoolConfig};
+use crate::config::checked::{AriWord, GATEWAY_POOL, GatewayConfig, MemberConfig, NodeConfig, PoolConfig};
 use crate::config::names::Name;
 use crate::config::place::Path;
 use crate::config::raw::{RawAlgorithm, RawConfig, RawNode, RawPool};
@@ -35,6 +35,7 @@ struct Definition {
     path: Path,
     uri: Option<NodeUri>,
     max_calls: Option<u32>,
+    ari: Option<AriWord>,
     weight: Weight,
     priority: u8,
 }
@@ -160,12 +161,17 @@ impl Check<'_> {
                 }
                 continue;
             }
-            if definition.path != path && raw.is_some_and(|raw| raw.max_calls.is_some()) {
+            let of_node = raw.filter(|_| definition.path != path);
+            let given = [
+                ("max_calls", of_node.is_some_and(|raw| raw.max_calls.is_some())),
+                ("ari", of_node.is_some_and(|raw| raw.ari.is_some())),
+            ];
+            for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
                 let hint = format!(
                     "it holds over all pools and stands where the node is defined, at {}",
                     self.place(&definition.path)
                 );
-                self.refuse(&path.key("max_calls"), "not for this pool alone", Some(&hint));
+                self.refuse(&path.key(key), "not for this pool alone", Some(&hint));
             }
             known.insert(name, path);
             members.push(member(name, raw, definition));
@@ -247,6 +253,7 @@ fn definition(path: Path, raw: &RawNode) -> Definition {
         path,
         uri: raw.uri.as_ref().map(|uri| uri.0.clone()),
         max_calls: raw.max_calls.map(|max| max.0.0),
+        ari: raw.ari.as_ref().map(|word| word.0.clone()),
         weight: raw.weight.map_or_else(default_weight, |weight| weight.0),
         priority: raw.priority.map_or(0, |priority| priority.0.0 as u8),
     }
@@ -258,8 +265,8 @@ fn default_weight() -> Weight {
 }
 
 fn node(name: String, definition: Definition) -> Option<Placed<NodeConfig>> {
-    let Definition { path, uri, max_calls, .. } = definition;
-    Some(Placed { path, value: NodeConfig { name, uri: uri?, max_calls } })
+    let Definition { path, uri, max_calls, ari, .. } = definition;
+    Some(Placed { path, value: NodeConfig { name, uri: uri?, max_calls, ari } })
 }
 
 /// A node's part in a pool: as it says there, else as where the node is defined.

@@ -6,6 +6,7 @@ use crate::config::addresses::{canonical, ip_of};
 use crate::config::checked::{GatewayConfig, ListenConfig, NodeConfig};
 use crate::config::place::Path;
 use crate::dispatch::node::NodeUri;
+use crate::transport::flow::Target;
 
 use super::{Check, Placed};
 
@@ -37,6 +38,23 @@ impl Check<'_> {
             } else if !listeners_are_lost && !listen.iter().any(|listener| reaches(listener, uri)) {
                 self.unreachable(&path, uri);
             }
+        }
+    }
+
+    /// A phone's address must be one that a listener sends to, and none of the edge's own.
+    pub(super) fn has_listener(&mut self, path: &Path, target: Target, listen: &[ListenConfig]) {
+        let uri = NodeUri {
+            host: target.address.ip().to_string(),
+            port: Some(target.address.port()),
+            protocol: target.protocol,
+        };
+        if is_own(&uri, listen) {
+            self.refuse(path, "the edge itself listens there", Some("the address of the phone"));
+        } else if !listen.is_empty()
+            && !self.has_lost_items(&Path::to("listen"))
+            && !listen.iter().any(|listener| reaches(listener, &uri))
+        {
+            self.unreachable(path, &uri);
         }
     }
 

@@ -1,17 +1,17 @@
-//! The registrar: every user once, with something that proves who he is.
+//! The registrar: what phones have to prove, for how long they register, and those that cannot.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::config::checked::{AuthConfig, RegistrarConfig, UserConfig};
+use crate::config::checked::{AuthConfig, ContactConfig, ListenConfig, RegistrarConfig};
 use crate::config::numbers::show_time;
 use crate::config::place::Path;
-use crate::config::raw::{RawAgents, RawAuth, RawConfig, RawGate, RawRegistrar, RawUser};
-use crate::registrar::digest::{Algorithm, Hex, ha1};
-use crate::registrar::users::Secrets;
-use crate::registrar::{AgentPolicy, Gate, Terms};
+use crate::config::raw::{RawAuth, RawConfig, RawContact, RawRegistrar};
+use crate::registrar::Terms;
+use crate::registrar::digest::Algorithm;
 
 use super::policies::time;
+use super::users::Proof;
 use super::{Check, Placed};
 
 /// Shorter than the half minute after which many a NAT forgets a way over UDP.
@@ -21,7 +21,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(25);
 const NOT_REGISTERED: u16 = 480;
 
 impl Check<'_> {
-    pub(super) fn registrar(&mut self, raw: &RawConfig) -> Option<RegistrarConfig> {
+    pub(super) fn registrar(&mut self, raw: &RawConfig, listen: &[ListenConfig]) -> Option<RegistrarConfig> {
         let Some(registrar) = raw.registrar.as_ref() else {
             if raw.agents.is_some() && !self.tree.is_lost(&Path::to("registrar")) {
                 let what = "there is no registrar, so there are no agents";
@@ -32,7 +32,7 @@ impl Check<'_> {
         let auth = match registrar.auth.unwrap_or(RawAuth::Digest) {
             RawAuth::Digest => Some(self.auth(raw, registrar)),
             word => {
-                self.open_to_all(raw, registrar, word);
+                self.open_to_all(raw, word);
                 None
             }
         };
@@ -43,8 +43,9 @@ impl Check<'_> {
             auth,
             terms: self.terms(registrar),
             not_registered: registrar.not_registered.map_or(NOT_REGISTERED, |code| code.0.0),
-            agents: agents(raw.agents.as_ref()),
+            agents: self.agents(raw),
             agi: raw.agents.as_ref().and_then(|agents| agents.agi).map(|address| address.0.0),
+            contacts: self.permanent_contacts(registrar.contacts.as_deref().unwrap_or_default(), listen),
         })
     }
 
@@ -69,7 +70,7 @@ impl Check<'_> {
         terms
     }
 
-    fn open_to_all(&mut self, raw: &RawConfig, registrar: &RawRegistrar, word: RawAuth) {
+    fn open_to_all(&mut self, raw: &RawConfig, word: RawAuth) {
         let path = Path::to("registrar");
         let elsewhere = raw.listen.iter().flatten().any(|listener| {
             let uri = match listener {
@@ -82,8 +83,10 @@ impl Check<'_> {
             let what = "everybody who reaches the edge could take any agent's calls";
             self.refuse(&path.key("auth"), what, Some("auth: digest; or `auth: open`, which says that this is meant"));
         }
-        if registrar.users.is_some() {
-            self.warn(&path.key("users"), "nobody is asked for a password", "auth: digest asks");
+        for key in ["users", "users_file"] {
+            if self.tree.find(&path.key(key)).is_some() {
+                self.warn(&path.key(key), "nobody is asked for a password", "auth: digest asks");
+            }
         }
     }
 
@@ -105,87 +108,31 @@ impl Check<'_> {
         if algorithms.is_empty() {
             algorithms = vec![Algorithm::Sha256, Algorithm::Md5];
         }
-        let users = self.users(registrar, &realm, &algorithms);
-        AuthConfig { realm, algorithms, users }
+        let proof = Proof { realm: &realm, algorithms: &algorithms };
+        let users = self.users(registrar, proof);
+        let users_file = registrar.users_file.as_ref().map(|path| path.0.0.clone());
+        AuthConfig { users, users_file, realm, algorithms }
     }
 
-    fn users(&mut self, raw: &RawRegistrar, realm: &str, algorithms: &[Algorithm]) -> Vec<UserConfig> {
-        let path = Path::to("registrar").key("users");
-        let given = raw.users.as_deref().unwrap_or_default();
-        if given.is_empty() && !self.has_lost_items(&path) && !self.tree.is_lost(&path) {
-            self.warn(
-                &path,
-                "no users, so nobody can register",
-                "users: [{ name: 1001, password: \"${PASSWORD_1001}\" }]",
-            );
-        }
-        let mut known: HashMap<&str, Path> = HashMap::new();
-        let mut users = Vec::new();
-        for Placed { path, value } in self.placed(&path, given) {
-            let name = value.name.0.0.as_str();
-            if let Some(first) = known.get(name) {
-                let what = format!("a user of the name {name} stands at {} already", self.place(first));
-                self.refuse(&path.key("name"), what, None);
+    fn permanent_contacts(&mut self, given: &[RawContact], listen: &[ListenConfig]) -> Vec<ContactConfig> {
+        let mut known: HashMap<(&str, &str), Path> = HashMap::new();
+        let mut contacts = Vec::new();
+        for Placed { path, value } in self.placed(&Path::to("registrar").key("contacts"), given) {
+            let (user, contact) = (value.user.0.0.as_str(), &value.contact.0);
+            if let Some(first) = known.get(&(user, contact.text.as_str())) {
+                let what = format!("this contact of {user} stands at {} already", self.place(first));
+                self.refuse(&path, what, None);
                 continue;
             }
-            known.insert(name, path.key("name"));
-            if let Some(secrets) = self.secrets(&path, value, realm, algorithms) {
-                users.push(UserConfig { name: name.to_owned(), secrets });
-            }
+            known.insert((user, &contact.text), path.clone());
+            self.has_listener(&path.key("contact"), contact.target, listen);
+            contacts.push(ContactConfig {
+                user: user.to_owned(),
+                uri: contact.text.clone(),
+                target: contact.target,
+                preference: value.q.map_or(1_000, |q| q.0.0),
+            });
         }
-        users.sort_by(|a, b| a.name.cmp(&b.name));
-        users
+        contacts
     }
-
-    fn secrets(&mut self, path: &Path, raw: &RawUser, realm: &str, algorithms: &[Algorithm]) -> Option<Secrets> {
-        let name = raw.name.0.0.as_bytes();
-        let password = self.secret(&path.key("password"), raw.password.as_ref());
-        let mut hashes = Algorithm::ALL.map(|algorithm| {
-            password.as_ref().map(|password| ha1(algorithm, name, realm.as_bytes(), password.reveal().as_bytes()))
-        });
-        let known = [("sha256", Algorithm::Sha256, &raw.sha256), ("md5", Algorithm::Md5, &raw.md5)];
-        for (key, algorithm, given) in known {
-            let Some(text) = self.secret(&path.key(key), given.as_ref()) else { continue };
-            let at = Algorithm::ALL.iter().position(|own| *own == algorithm).unwrap_or_default();
-            match Hex::read(algorithm, text.reveal().as_bytes()) {
-                Some(hash) => hashes[at] = Some(hash),
-                None => {
-                    let what =
-                        format!("must be the {} of NAME:REALM:PASSWORD in hexadecimal digits", algorithm.as_str());
-                    self.refuse(&path.key(key), what, None);
-                }
-            }
-        }
-        let keys = ["password", "sha256", "md5"];
-        if hashes.iter().all(Option::is_none) {
-            let was_given = raw.password.is_some() || raw.md5.is_some() || raw.sha256.is_some();
-            if !was_given && !keys.iter().any(|key| self.tree.is_lost(&path.key(key))) {
-                self.refuse(
-                    path,
-                    "`password` is missing",
-                    Some("password: \"${NAME}\", or md5: or sha256: with a hash"),
-                );
-            }
-            return None;
-        }
-        let secrets = Secrets::of_hashes(hashes);
-        if !algorithms.iter().any(|algorithm| secrets.get(*algorithm).is_some()) {
-            let what = "has no hash for any of `algorithms`, so this user can never register";
-            self.refuse(path, what, Some("give the password, or offer the algorithm of the hash"));
-        }
-        Some(secrets)
-    }
-}
-
-fn agents(raw: Option<&RawAgents>) -> AgentPolicy {
-    let mut policy = AgentPolicy::default();
-    let Some(raw) = raw else { return policy };
-    policy.gate = match raw.gate {
-        None | Some(RawGate::Queue) => Gate::Queue,
-        Some(RawGate::All) => Gate::All,
-        Some(RawGate::Off) => Gate::Off,
-    };
-    time(&mut policy.wrapup, raw.wrapup);
-    policy.publish = raw.publish.unwrap_or(false);
-    policy
 }

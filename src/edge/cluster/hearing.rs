@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::agents::Intent;
 use crate::agents::agent::Doing;
-use crate::calls::{CallKey, Lease, NodeId, PoolId, Shard};
+use crate::agents::book::Note;
+use crate::agents::{Agent, Cause, Intent};
+use crate::calls::{CallKey, NodeId, PoolId, Shard};
 use crate::cluster::Entry;
 use crate::cluster::peers::PeerCall;
 use crate::config::checked::AGENTS;
@@ -31,14 +32,12 @@ impl Engine {
     pub fn hear(&self, edge: &str, entry: Entry<'_>) {
         let Some(cluster) = &self.cluster else { return };
         match entry {
-            Entry::Call { key, lease: Some(lease), .. } if *edge == *cluster.edge => {
+            Entry::Call { key, lease: Some(lease) } if *edge == *cluster.edge => {
                 self.hear_own(cluster, CallKey(key), &lease);
             }
             _ if *edge == *cluster.edge => {}
-            Entry::Call { key, is_of_queue, lease: Some(lease) } => {
-                self.hear_call(cluster, edge, CallKey(key), is_of_queue, &lease);
-            }
-            Entry::Call { key, lease: None, .. } => self.hear_end(cluster, CallKey(key)),
+            Entry::Call { key, lease: Some(lease) } => self.hear_call(cluster, edge, CallKey(key), &lease),
+            Entry::Call { key, lease: None } => self.hear_end(cluster, CallKey(key)),
             Entry::Admin { node, wanted } => cluster.hear_admin(node, wanted),
             Entry::NotReady { user, since, reason } => self.hear_not_ready(cluster, user, since, reason),
             Entry::Bindings { .. } => {}
@@ -55,30 +54,27 @@ impl Engine {
         }
     }
 
-    fn hear_call(&self, cluster: &Cluster, edge: &str, key: CallKey, is_of_queue: bool, lease: &SavedLease<'_>) {
+    fn hear_call(&self, cluster: &Cluster, edge: &str, key: CallKey, lease: &SavedLease<'_>) {
         self.let_go(key);
         let mut buffer = [0; LEASE_LEN_MAX];
         let Some(octets) = lease.write(&mut buffer) else { return };
         let node: Arc<str> = lease.node.into();
         let before = cluster.with_peers(|peers| {
             let edge = peers.name(edge);
-            peers.put(key, PeerCall { edge, node: Arc::clone(&node), is_of_queue, lease: octets.into() })
+            peers.put(key, PeerCall { edge, node: Arc::clone(&node), lease: octets.into() })
         });
         self.count_others(cluster, &node);
         if let Some(before) = before.filter(|before| before.node != node) {
             self.count_others(cluster, &before.node);
         }
-        self.note_peer_call(key, lease, is_of_queue);
+        self.note_peer_call(key, lease, true);
     }
 
     fn hear_end(&self, cluster: &Cluster, key: CallKey) {
         let Some(call) = cluster.with_peers(|peers| peers.take(key)) else { return };
         self.count_others(cluster, &call.node);
-        let Some(lease) = SavedLease::read(&call.lease) else { return };
-        let (now, farm) = (self.clock.now(), self.farm.load());
-        let Some(service) = &farm.registrar else { return };
-        for aor in agents_of(&lease) {
-            self.registrations.with_book(|book| book.note(&aor, key, None, service.policy.wrapup, now));
+        if let Some(lease) = SavedLease::read(&call.lease) {
+            self.note_peer_call(key, &lease, false);
         }
     }
 
@@ -89,29 +85,26 @@ impl Engine {
             tracing::error!("what another edge said of an agent cannot be kept: {error}");
         }
         let intent = reason.map_or(Intent::Ready, |reason| Intent::NotReady(reason.into()));
-        self.registrations.with_book(|book| book.set_intent(&aor, intent, self.clock.now()));
+        self.registrations.with_book(|book| book.set_intent(&aor, intent, Cause::AnotherEdge, self.clock.now()));
     }
 
     /// What a call of another edge means for the agents at its ends.
-    fn note_peer_call(&self, key: CallKey, lease: &SavedLease<'_>, is_of_queue: bool) {
-        let now = self.clock.now();
+    fn note_peer_call(&self, key: CallKey, lease: &SavedLease<'_>, is_open: bool) {
+        let (now, farm) = (self.clock.now(), self.farm.load());
+        let Some(service) = &farm.registrar else { return };
+        let doing = |while_trying| match lease.answered {
+            _ if !is_open => None,
+            None => Some(while_trying),
+            Some(_) if lease.is_held => Some(Doing::Holding),
+            Some(_) => Some(Doing::Talking),
+        };
         let called = (lease.node == AGENTS).then(|| Aor::from_user(lease.called)).flatten();
-        let ringing = if lease.answered.is_some() { Doing::Talking } else { Doing::Ringing };
         let calling = lease.agent.and_then(Aor::from_user);
-        for (aor, doing) in called.map(|aor| (aor, ringing)).into_iter().chain(calling.map(|aor| (aor, Doing::Talking)))
-        {
-            self.registrations.with_book(|book| book.note_let_through(&aor, key, doing, is_of_queue, now));
+        for (aor, doing, is_own) in [(called, doing(Doing::Ringing), false), (calling, doing(Doing::Talking), true)] {
+            let Some(aor) = aor else { continue };
+            let note = Note { key, doing, queue: lease.queue, is_own };
+            self.registrations.with_book(|book| book.note(&aor, note, &service.policy, now));
         }
-    }
-
-    /// Whether a queue sent a call to an agent.
-    pub(in crate::edge) fn is_of_queue(&self, lease: &Lease, farm: &Farm) -> bool {
-        let is_to_agent = farm.registrar.as_ref().is_some_and(|service| lease.node == service.agents);
-        is_to_agent
-            && self.registrations.with_book(|book| {
-                let agent = book.find(lease.names.called());
-                agent.is_some_and(|agent| agent.calls().iter().any(|call| call.key == lease.key && call.is_of_queue))
-            })
     }
 
     /// A call that another edge has is no longer here. Nothing about it is over.
@@ -215,15 +208,29 @@ impl Engine {
         });
     }
 
+    fn tell_who_is_not_ready(&self, cluster: &Cluster) {
+        let reason = |agent: &Agent| agent.intent().reason().map(str::to_owned);
+        let list: Vec<(Aor, String)> = self
+            .registrations
+            .with_book(|book| book.iter().filter_map(|(aor, agent)| Some((aor.clone(), reason(agent)?))).collect());
+        for (aor, reason) in list {
+            let entry = |since| Entry::NotReady { user: aor.as_bytes(), since, reason: Some(&reason) };
+            // When it was said is not kept over a restart: whatever was said at another edge goes before it.
+            let since = cluster.said(&entry(0).name());
+            cluster.tell_word(&entry(since), since);
+        }
+    }
+
     /// Tells everything that this edge knows first hand.
     pub fn tell_all(&self) {
         let Some(cluster) = &self.cluster else { return };
         let (farm, clocks) = (self.farm.load(), self.clock.reading());
         cluster.tell_admin();
+        self.tell_who_is_not_ready(cluster);
         self.look_at_shards(|shard| {
             for lease in shard.iter().filter(|lease| lease.is_open()) {
                 let saved = saving::saved(lease, &farm, clocks);
-                cluster.tell_call(lease.key, Some(&saved), self.is_of_queue(lease, &farm));
+                cluster.tell_call(lease.key, Some(&saved));
             }
         });
     }
@@ -250,9 +257,4 @@ impl Cluster {
 
 fn node_named(farm: &Farm, name: &str) -> Option<NodeId> {
     farm.nodes.iter().flatten().find(|node| *node.name == *name).map(|node| node.id)
-}
-
-fn agents_of(lease: &SavedLease<'_>) -> impl Iterator<Item = Aor> {
-    let called = (lease.node == AGENTS).then(|| Aor::from_user(lease.called)).flatten();
-    called.into_iter().chain(lease.agent.and_then(Aor::from_user))
 }

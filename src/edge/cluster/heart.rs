@@ -144,7 +144,7 @@ impl Heart {
         };
         let unknown: BTreeSet<u128> = seats.iter().map(|(key, ..)| *key).filter(|key| !is_known(*key)).collect();
         for key in unknown.intersection(&self.doubtful) {
-            self.cluster.tell_call(crate::calls::CallKey(*key), None, false);
+            self.cluster.tell_call(crate::calls::CallKey(*key), None);
         }
         self.doubtful = unknown;
     }

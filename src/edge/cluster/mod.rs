@@ -114,9 +114,9 @@ impl Cluster {
     }
 
     /// Tells how far a call is that this edge has. Called under the short lock of a shard.
-    pub fn tell_call(&self, key: CallKey, lease: Option<&SavedLease<'_>>, is_of_queue: bool) {
+    pub fn tell_call(&self, key: CallKey, lease: Option<&SavedLease<'_>>) {
         let node = lease.map_or("", |lease| lease.node).to_owned();
-        let entry = Entry::Call { key: key.0, is_of_queue, lease: lease.cloned().map(Box::new) };
+        let entry = Entry::Call { key: key.0, lease: lease.cloned().map(Box::new) };
         self.tell(&entry, Some((key.0, node)));
     }
 
@@ -135,6 +135,11 @@ impl Cluster {
             words.insert(name.to_vec(), since);
         }
         is_last
+    }
+
+    /// When the last word about something was said, in milliseconds of Unix time; 0 when that is not known.
+    pub fn said(&self, name: &[u8]) -> u64 {
+        self.words.lock().get(name).copied().unwrap_or(0)
     }
 
     /// How operators' words that were said elsewhere get through to the farm.
