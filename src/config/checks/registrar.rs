@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::checked::{AuthConfig, ContactConfig, ListenConfig, RegistrarConfig};
 use crate::config::numbers::show_time;
 use crate::config::place::Path;
-use crate::config::raw::{RawAuth, RawConfig, RawContact, RawRegistrar};
+use crate::config::raw::{RawAuth, RawConfig, RawContact, RawRegistrar, RawUser};
 use crate::registrar::Terms;
 use crate::registrar::digest::Algorithm;
 
@@ -83,10 +83,15 @@ impl Check<'_> {
             let what = "everybody who reaches the edge could take any agent's calls";
             self.refuse(&path.key("auth"), what, Some("auth: digest; or `auth: open`, which says that this is meant"));
         }
-        for key in ["users", "users_file"] {
-            if self.tree.find(&path.key(key)).is_some() {
-                self.warn(&path.key(key), "nobody is asked for a password", "auth: digest asks");
-            }
+        let registrar = raw.registrar.as_ref();
+        let has_secret = |user: &RawUser| user.password.is_some() || user.md5.is_some() || user.sha256.is_some();
+        let users = registrar.and_then(|registrar| registrar.users.as_deref()).unwrap_or_default();
+        let useless = [
+            ("users", users.iter().any(has_secret)),
+            ("users_file", self.tree.find(&path.key("users_file")).is_some()),
+        ];
+        for (key, _) in useless.into_iter().filter(|(_, is_useless)| *is_useless) {
+            self.warn(&path.key(key), "nobody is asked for a password", "auth: digest asks");
         }
     }
 
