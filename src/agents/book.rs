@@ -212,14 +212,14 @@ impl Book {
         let agent = self.agents.get_mut(aor.as_bytes())?;
         let idle_since = agent.idle_since.unwrap_or(now);
         let queue = wanted.queue.and_then(kept);
-        agent.reservation = Some(Reservation { token: wanted.token, ends, idle_since, queue });
+        agent.reservation = Some(Box::new(Reservation { token: wanted.token, ends, idle_since, queue }));
         self.reservations.insert((ends, aor.clone()));
         self.counts.made += 1;
         self.report(&aor, Cause::Reserved, wanted.queue, now);
         Some(aor)
     }
 
-    fn end_reservation(&mut self, aor: &Aor) -> Option<Reservation> {
+    fn end_reservation(&mut self, aor: &Aor) -> Option<Box<Reservation>> {
         let agent = self.agents.get_mut(aor.as_bytes())?;
         let reservation = agent.reservation.take()?;
         agent.idle_before = Some(reservation.idle_since);

@@ -100,6 +100,10 @@ impl History {
         if self.entries.len() == CHANGES_MAX {
             self.entries.pop_front();
         }
+        if self.entries.is_empty() {
+            // Most users do nothing but register, and a million of them do.
+            self.entries.reserve_exact(1);
+        }
         self.entries.push_back(entry);
     }
 
