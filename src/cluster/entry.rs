@@ -19,14 +19,17 @@ pub enum Entry<'a> {
         #[serde(borrow)]
         lease: Option<Box<SavedLease<'a>>>,
     },
-    /// All phones of a user.
+    /// The phones of a user that registered at the edge that tells it.
     Bindings {
         /// The user.
         #[serde(borrow)]
         aor: &'a [u8],
         /// The phones; none left when it is empty.
         #[serde(borrow)]
-        list: Vec<PeerBinding<'a>>,
+        list: Vec<SavedBinding<'a>>,
+        /// What the user took back here, wherever it registered.
+        #[serde(borrow)]
+        taken_back: TakenBack<'a>,
     },
     /// Whether queues may call an agent.
     NotReady {
@@ -47,14 +50,16 @@ pub enum Entry<'a> {
     },
 }
 
-/// A phone, and the edge that it registered at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerBinding<'a> {
-    /// Name of the edge that keeps it alive and holds its connection.
-    pub edge: &'a str,
-    /// The phone.
-    #[serde(borrow)]
-    pub binding: SavedBinding<'a>,
+/// What a REGISTER took back (RFC 3261 section 10.2.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TakenBack<'a> {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// These contacts.
+    Contacts(#[serde(borrow)] Vec<&'a [u8]>),
+    /// All there are: `*`.
+    All,
 }
 
 /// Longest name of an edge in an entry.
@@ -79,11 +84,12 @@ impl<'a> Entry<'a> {
         Some((std::str::from_utf8(edge).ok()?, entry))
     }
 
-    /// What it is about: a later entry with the same name takes its place.
-    pub fn name(&self) -> Vec<u8> {
+    /// What it is about, as the edge of this name tells it: a later entry with the same name takes its place.
+    pub fn name(&self, edge: &str) -> Vec<u8> {
         match self {
             Entry::Call { key, .. } => format!("c:{key:032x}").into_bytes(),
-            Entry::Bindings { aor, .. } => [b"b:", *aor].concat(),
+            // Each edge answers for the phones that registered with it.
+            Entry::Bindings { aor, .. } => [b"b:", edge.as_bytes(), b":", *aor].concat(),
             Entry::NotReady { user, .. } => [b"n:", *user].concat(),
             Entry::Admin { node, .. } => [b"a:", node.as_bytes()].concat(),
         }
@@ -109,7 +115,7 @@ mod tests {
         let entries = [
             Entry::NotReady { user: b"1001", since: 5, reason: Some("lunch") },
             Entry::Admin { node: "ast-1", wanted: SavedAdmin { state: "draining".into(), since: 7 } },
-            Entry::Bindings { aor: b"\xff,\n", list: Vec::new() },
+            Entry::Bindings { aor: b"\xff,\n", list: Vec::new(), taken_back: TakenBack::All },
             Entry::Call { key: u128::MAX, lease: None },
         ];
         for entry in entries {
@@ -123,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_over_is_known_by_itself() {
         assert!(!Entry::NotReady { user: b"1", since: 1, reason: None }.is_over(), "who was away has to hear it");
-        assert!(Entry::Bindings { aor: b"1", list: Vec::new() }.is_over());
+        assert!(Entry::Bindings { aor: b"1", list: Vec::new(), taken_back: TakenBack::Nothing }.is_over());
     }
 
     proptest! {

@@ -310,14 +310,15 @@ impl Counters {
 impl World for Engine {
     fn with_shard<R>(&self, key: CallKey, act: impl FnOnce(&mut Shard) -> R) -> R {
         let mut shard = self.shard(key);
-        if let Some(cluster) = &self.cluster
-            && shard.find(key).is_none()
-        {
-            self.take_over(cluster, &mut shard, key);
-        }
         let result = act(&mut shard);
         self.save(&mut shard);
         result
+    }
+
+    fn claim(&self, key: CallKey) {
+        if let Some(cluster) = &self.cluster {
+            self.take_over(cluster, key);
+        }
     }
 
     fn take(&self, pick: Pick<'_>) -> Result<Picked, NoSeat> {

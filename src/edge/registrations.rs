@@ -17,11 +17,13 @@ use crate::agents::Book;
 use crate::agents::book::Offer;
 use crate::calls::lease::Way;
 use crate::calls::{CallKey, NodeId};
+use crate::cluster::{Entry, entry};
 use crate::dispatch::Farm;
 use crate::moment::Moment;
-use crate::proxy::contract::{Offered, Registry};
+use crate::proxy::contract::{Offered, PhoneElsewhere, Registry};
 use crate::registrar::auth::Use;
 use crate::registrar::binding::Texts;
+use crate::registrar::register::TakenBack;
 use crate::registrar::replays::Replays;
 use crate::registrar::{Aor, Binding, Ended, Service, Table};
 use crate::store::contract::{BindingBatch, SavedBinding, SavedFlow};
@@ -242,6 +244,18 @@ impl Registrations {
         }
     }
 
+    /// Tells the other edges where a user's phones are that registered here.
+    pub fn tell_bindings(&self, cluster: &Cluster, aor: &Aor, taken_back: &TakenBack, clocks: Reading) {
+        let table = self.table(aor).lock();
+        let list = table.find(aor.as_bytes()).iter().map(|binding| saved(binding, clocks)).collect();
+        let taken_back = match taken_back {
+            TakenBack::Nothing => entry::TakenBack::Nothing,
+            TakenBack::Contacts(contacts) => entry::TakenBack::Contacts(contacts.iter().map(|uri| &**uri).collect()),
+            TakenBack::All => entry::TakenBack::All,
+        };
+        cluster.tell_other(&Entry::Bindings { aor: aor.as_bytes(), list, taken_back });
+    }
+
     /// Adds what is held of an address of record to what is to be stored.
     fn write(&self, aor: &Aor, clocks: Reading, batch: &mut BindingBatch) {
         let table = self.table(aor).lock();
@@ -338,6 +352,18 @@ impl Registry for Registrations {
         }
     }
 
+    fn elsewhere(&self, aor: &Aor) -> Vec<PhoneElsewhere> {
+        self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.phones_elsewhere(aor))
+    }
+
+    fn take_back_elsewhere(&self, aor: &Aor, taken_back: &dyn Fn() -> TakenBack) {
+        let Some(cluster) = &self.cluster else { return };
+        let taken_back = taken_back();
+        if taken_back != TakenBack::Nothing && !self.elsewhere(aor).is_empty() {
+            self.tell_bindings(cluster, aor, &taken_back, cluster.clock.reading());
+        }
+    }
+
     fn calls_of(&self, agent: &[u8]) -> Vec<CallKey> {
         let book = self.book.lock();
         book.find(agent).map_or_else(Vec::new, |agent| agent.calls().iter().map(|call| call.key).collect())
@@ -348,6 +374,7 @@ impl Registry for Registrations {
     }
 
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {
+        let is_registered = is_registered || self.cluster.as_ref().is_some_and(|cluster| cluster.has_phone(aor));
         self.with_book(|book| book.set_registered(aor, is_registered, now));
     }
 
@@ -440,6 +467,11 @@ impl<'a> Writer<'a> {
             tracing::error!("registrations cannot be stored, phones are answered 500: {error}");
         }
         engine.metrics.registration_commits.inc();
+        if let (Ok(()), Some(cluster)) = (&stored, &engine.cluster) {
+            seen.iter().for_each(|aor| {
+                engine.registrations.tell_bindings(cluster, aor, &TakenBack::Nothing, clocks);
+            });
+        }
         if stored.is_ok() && engine.events.watchers() > 0 {
             seen.iter().for_each(|aor| engine.events.registration(aor, engine.registrations.of(aor).len()));
         }

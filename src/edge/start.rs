@@ -91,7 +91,12 @@ impl Edge {
         let keys = Keys::derive(&farm_secret(&config)?);
         let mut names = Names::default();
         let clock = Clock::new();
-        let cluster = cluster(&config)?;
+        let sizes = Sizes {
+            leases: config.limits.calls as usize,
+            explanations: config.limits.explain as usize,
+            bindings: config.limits.bindings as usize,
+        };
+        let cluster = cluster(&config, sizes, clock)?;
         let streams = Streams::new(Handle::current(), stream_limits(&config));
         let parts = Parts {
             clock,
@@ -101,11 +106,7 @@ impl Edge {
             streams: streams.clone(),
             runtime: Handle::current(),
             resolver: Resolver::new(resolve_policy(&config))?,
-            sizes: Sizes {
-                leases: config.limits.calls as usize,
-                explanations: config.limits.explain as usize,
-                bindings: config.limits.bindings as usize,
-            },
+            sizes,
             cluster: cluster.clone(),
         };
         let (engine, news) = Engine::new(parts);
@@ -180,9 +181,9 @@ impl Edge {
 }
 
 /// What the edge has for being one of several, if it is.
-fn cluster(config: &Config) -> Result<Option<Arc<Cluster>>, StartError> {
+fn cluster(config: &Config, sizes: Sizes, clock: Clock) -> Result<Option<Arc<Cluster>>, StartError> {
     let Some(redis) = &config.redis else { return Ok(None) };
-    let cluster = Cluster::new(&config.edge.name, redis, config.limits.calls as usize, rand::rng().random());
+    let cluster = Cluster::new(&config.edge.name, redis, sizes, clock);
     cluster.map(Some).map_err(StartError::Listen)
 }
 

@@ -13,15 +13,17 @@ use crate::registrar::{Aor, Binding, Permanent, Service};
 use crate::sip::message::Message;
 use crate::sip::scan::trim;
 use crate::sip::{Method, Request};
+use crate::transport::flow::Flow;
 
 use super::branch::transaction;
-use super::contract::{Destination, Event, Offered, RejectReason, Side, World};
+use super::contract::{Destination, Event, Offered, PhoneElsewhere, RejectReason, Side, World};
 use super::core::{Core, Inbound};
 use super::dialog::NO_POOL;
 use super::forward::{Forwarding, opens_dialog};
 use super::invite::Opening;
 use super::replaces::standing_lease;
 use super::route::Routing;
+use super::token::{PARAM, ToCaller, Token, tag_hash};
 
 /// Phones that one call is offered to: no more than a call has tries.
 const CONTACTS_MAX: usize = crate::calls::tries::TRIES_MAX as usize;
@@ -73,12 +75,51 @@ impl<W: World> Core<'_, W> {
                 list = live.filter(is_wanted).map(|binding| (binding.preference, contact(binding))).collect();
             });
         }
+        list.extend(self.contacts_elsewhere(request, aor, wanted));
         if let (None, Some(service)) = (wanted, &self.farm.registrar) {
             list.extend(service.permanents.of(aor.as_bytes()).iter().map(|one| (one.preference, permanent(one))));
         }
         // Stable: among equals a phone that registered comes before one that only stands in the configuration.
         list.sort_by_key(|(preference, _)| std::cmp::Reverse(*preference));
         list.into_iter().take(CONTACTS_MAX).map(|(_, contact)| contact).collect()
+    }
+
+    /// Phones that registered at other edges: through their edge while it is there, which has the connection and the way through NAT.
+    /// When it is gone, those on UDP may be reached all the same.
+    fn contacts_elsewhere(&self, request: Request<'_>, aor: &Aor, wanted: Option<&[u8]>) -> Vec<(u16, Contact)> {
+        let Some(registry) = self.world.registry() else { return Vec::new() };
+        let is_wanted = |phone: &PhoneElsewhere| wanted.is_none_or(|gr| is_device(phone.instance.as_deref(), gr));
+        let phones = registry.elsewhere(aor).into_iter().filter(is_wanted);
+        phones.filter_map(|phone| Some((phone.preference, self.contact_elsewhere(request, phone)?))).collect()
+    }
+
+    fn contact_elsewhere(&self, request: Request<'_>, phone: PhoneElsewhere) -> Option<Contact> {
+        let Some(edge) = phone.edge else {
+            let way = Way::Target { listener: phone.listener, target: phone.target };
+            let is_reachable = phone.target.protocol.is_unreliable();
+            return is_reachable.then_some(Contact { way, uri: phone.contact, routes: phone.path });
+        };
+        let own = self.farm.listener_for(edge, phone.listener)?;
+        let here = Flow { listener: phone.listener, protocol: edge.protocol, remote: own.bind, connection: None };
+        // Authentic for that edge too, since the farm has one secret: from here to the phone, and back here.
+        let token = Token {
+            caller: here,
+            to_caller: ToCaller::Flow,
+            caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
+            node_listener: phone.listener,
+            node: phone.target,
+        };
+        let mut routes = format!("<sip:{};transport={};lr;", edge.address, edge.protocol.lower()).into_bytes();
+        routes.extend_from_slice(PARAM);
+        routes.push(b'=');
+        token.write(&self.farm.keys, request.call_id(), &mut routes);
+        routes.push(b'>');
+        if !phone.path.is_empty() {
+            routes.extend_from_slice(b", ");
+            routes.extend_from_slice(&phone.path);
+        }
+        let way = Way::Target { listener: own.id, target: edge };
+        Some(Contact { way, uri: phone.contact, routes: routes.into() })
     }
 
     fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, wanted: Wanted<'_>) {
@@ -88,6 +129,7 @@ impl<W: World> Core<'_, W> {
         let transaction = transaction(&self.farm.keys, request, via);
         let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
         let world = self.world;
+        world.claim(key);
         world.with_shard(key, |shard| match standing_lease(shard, key, transaction) {
             Some(slot) => self.known_call(shard, slot, inbound, routing, opening),
             None => self.open_agent_call(shard, inbound, routing, opening, wanted),
@@ -219,5 +261,9 @@ fn permanent(permanent: &Permanent) -> Contact {
 
 /// True when a GRUU's `gr` names the phone.
 fn is_instance(binding: &Binding, gr: &[u8]) -> bool {
-    matches!(binding.instance(), Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
+    is_device(binding.instance(), gr)
+}
+
+fn is_device(instance: Option<&[u8]>, gr: &[u8]) -> bool {
+    matches!(instance, Some([b'<', urn @ .., b'>']) if urn.eq_ignore_ascii_case(gr))
 }

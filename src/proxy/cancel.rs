@@ -22,6 +22,7 @@ impl<W: World> Core<'_, W> {
         let Some(via) = request.via() else { return };
         let transaction = transaction(&self.farm.keys, request, via);
         let (key, world) = (self.key(request), self.world);
+        world.claim(key);
         world.with_shard(key, |shard| {
             let slot = shard.find(key).filter(|slot| shard.lease(*slot).transaction == transaction);
             let Some(slot) = slot else {

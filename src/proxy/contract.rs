@@ -14,16 +14,18 @@ use crate::dispatch::health::Signal;
 use crate::dispatch::{NoSeat, Pick, Picked};
 use crate::moment::Moment;
 use crate::registrar::auth::Use;
-use crate::registrar::register::{Changes, Refusal};
+use crate::registrar::register::{Changes, Refusal, TakenBack};
 use crate::registrar::{Aor, Doubt, Table};
 use crate::sip::parse::Fault;
 use crate::sip::{Method, status};
-use crate::transport::flow::Target;
+use crate::transport::flow::{ListenerId, Target};
 
 /// What all workers share. The shell puts locks behind it, a simulation does without.
 pub trait World {
     /// Acts on the shard that a call belongs to. It must not be entered twice at a time by one worker.
     fn with_shard<R>(&self, key: CallKey, act: impl FnOnce(&mut Shard) -> R) -> R;
+    /// A request of a call came here. Where several edges share a farm another one may have the call: it is here from now on.
+    fn claim(&self, _: CallKey) {}
     /// Chooses a node and takes a place on it, in one step.
     fn take(&self, pick: Pick<'_>) -> Result<Picked, NoSeat>;
     /// Takes a place on the node that has the call already.
@@ -78,6 +80,12 @@ pub trait Registry {
     fn unix_secs(&self) -> u64;
     /// Lets a call through to an agent, or not, in one step with noting it.
     fn offer(&self, offer: Offer<'_>, now: Moment) -> Offered;
+    /// The phones of a user that registered at other edges.
+    fn elsewhere(&self, _: &Aor) -> Vec<PhoneElsewhere> {
+        Vec::new()
+    }
+    /// A REGISTER was obeyed here: what it takes back goes at other edges too.
+    fn take_back_elsewhere(&self, _: &Aor, _: &dyn Fn() -> TakenBack) {}
     /// The calls of an agent.
     fn calls_of(&self, agent: &[u8]) -> Vec<CallKey>;
     /// Takes back a call that was let through and came to nothing before it was a lease.
@@ -86,6 +94,25 @@ pub trait Registry {
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment);
     /// True while one more registration can wait for the disk.
     fn has_room(&self) -> bool;
+}
+
+/// A phone that registered at another edge.
+#[derive(Clone, Debug)]
+pub struct PhoneElsewhere {
+    /// Where that edge is; none when it is gone.
+    pub edge: Option<Target>,
+    /// That edge's listener toward the phone.
+    pub listener: ListenerId,
+    /// Where the phone is, as that edge sees it.
+    pub target: Target,
+    /// The URI that it gave.
+    pub contact: Box<[u8]>,
+    /// The device.
+    pub instance: Option<Box<[u8]>>,
+    /// Preference in thousandths.
+    pub preference: u16,
+    /// The Path.
+    pub path: Box<[u8]>,
 }
 
 /// What became of a call that wants an agent.

@@ -19,7 +19,7 @@ use super::answer::own_tag;
 use super::branch::transaction;
 use super::contract::{Destination, DropReason, Event, RejectReason, Side, World};
 use super::core::{Core, Inbound};
-use super::forward::Forwarding;
+use super::forward::{Forwarding, opens_dialog};
 use super::route::Routing;
 use super::token::{ToCaller, Token, tag_hash};
 
@@ -29,7 +29,11 @@ pub(super) const NO_POOL: PoolId = PoolId(u32::MAX);
 impl<W: World> Core<'_, W> {
     /// A request with the edge's token.
     pub(super) fn in_dialog(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, token: Token) {
+        if token.to_caller == ToCaller::Edge {
+            return self.pass_on(inbound, routing, token);
+        }
         let (request, flow) = (inbound.request, inbound.flow);
+        self.world.claim(self.key(request));
         let from_caller = tag_hash(&self.farm.keys, request.from_tag()) == token.caller_tag;
         let side = if from_caller { Side::Node } else { Side::Caller };
         let to = match side {
@@ -66,6 +70,27 @@ impl<W: World> Core<'_, W> {
             };
         }
         self.forward_in_dialog(inbound, routing, &to, side, 0);
+    }
+
+    /// A request of a call that another edge has, to or from a phone that registered here: it passes, and nothing is known of it.
+    fn pass_on(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, token: Token) {
+        let request = inbound.request;
+        let from_edge = tag_hash(&self.farm.keys, request.from_tag()) == token.caller_tag;
+        let (side, way) =
+            if from_edge { (Side::Node, token.way_to_node()) } else { (Side::Caller, caller_way(token.caller)) };
+        let Some(via) = request.via() else { return };
+        let opens = request.to_tag().is_none() && opens_dialog(request.method());
+        let forwarding = Forwarding {
+            to: &Destination::Way(way),
+            side,
+            transaction: transaction(&self.farm.keys, request, via),
+            attempt: 0,
+            uri: None,
+            routes: b"",
+            record: opens.then_some(&token),
+            try_of: None,
+        };
+        self.forward(inbound, routing, forwarding);
     }
 
     fn forward_in_dialog(
@@ -166,7 +191,7 @@ impl<W: World> Core<'_, W> {
     /// NAT by its flow. Only a node may say where to: from anybody else the request goes where the INVITE came from.
     fn to_caller(&self, inbound: Inbound<'_>, routing: &Routing<'_>, token: Token) -> Destination {
         let by_flow = Destination::Way(caller_way(token.caller));
-        if token.to_caller == ToCaller::Flow || !matches!(inbound.source, Source::Node(_)) {
+        if token.to_caller != ToCaller::Contact || !matches!(inbound.source, Source::Node(_)) {
             return by_flow;
         }
         let strict = routing.strict.and_then(|strict| uri::parse(strict.uri));
@@ -192,6 +217,7 @@ impl<W: World> Core<'_, W> {
     pub(super) fn in_dialog_by_call_id(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>) {
         let (request, flow, source) = (inbound.request, inbound.flow, inbound.source);
         let (key, world) = (self.key(request), self.world);
+        world.claim(key);
         let known = world.with_shard(key, |shard| {
             let slot = shard.find(key)?;
             let lease = shard.lease(slot);
@@ -224,6 +250,7 @@ impl<W: World> Core<'_, W> {
         let request = inbound.request;
         let is_own = request.to_tag() == Some(&own_tag(&self.farm.keys, request)[..]);
         let (key, world) = (self.key(request), self.world);
+        world.claim(key);
         let to = world.with_shard(key, |shard| {
             let slot = shard.find(key)?;
             if is_own {
@@ -252,7 +279,7 @@ impl<W: World> Core<'_, W> {
             return self.reject(request, flow, source, RejectReason::NoneAlive);
         };
         let transaction = transaction(&self.farm.keys, request, via);
-        let token = self.token(inbound, way).filter(|_| super::forward::opens_dialog(request.method()));
+        let token = self.token(inbound, way).filter(|_| opens_dialog(request.method()));
         let uri = self.gateway_uri(node, request);
         let forwarding = Forwarding {
             to: &Destination::Way(way),

@@ -50,6 +50,7 @@ impl<W: World> Core<'_, W> {
         let beside = inbound.agent.and_then(|agent| self.node_beside(agent, key));
         let opening = Opening { key, transaction, rule: &rule.name, pool, prefer: None, beside };
         let world = self.world;
+        world.claim(key);
         world.with_shard(key, |shard| match shard.find(key) {
             None => self.open_call(shard, inbound, routing, opening),
             Some(slot) => self.known_call(shard, slot, inbound, routing, opening),

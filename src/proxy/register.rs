@@ -2,7 +2,7 @@
 
 use crate::dispatch::rules::Source;
 use crate::moment::Moment;
-use crate::registrar::register::{Arrival, Changes, plan, repeated, write_answer};
+use crate::registrar::register::{Arrival, Changes, plan, repeated, taken_back, write_answer};
 use crate::registrar::{Aor, Binding, Doubt, Service};
 use crate::sip::edit::number;
 use crate::sip::message::Message;
@@ -135,6 +135,7 @@ impl<W: World> Core<'_, W> {
             Ok(changes) => {
                 let is_reachable = is_registered || !service.permanents.of(aor.as_bytes()).is_empty();
                 registry.set_registered(aor, is_reachable, self.now);
+                registry.take_back_elsewhere(aor, &|| taken_back(request));
                 self.out.events.push(Event::Registered(changes));
                 self.answer(request, flow, source, 200, "OK", &headers);
                 if !changes.is_none() {

@@ -78,6 +78,7 @@ impl<W: World> Core<'_, W> {
         let transaction = transaction(&self.farm.keys, request, via);
         let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
         let world = self.world;
+        world.claim(key);
         world.with_shard(key, |shard| match standing_lease(shard, key, transaction) {
             Some(slot) => self.known_call(shard, slot, inbound, routing, opening),
             None => self.open_join(shard, inbound, routing, opening, elsewhere),

@@ -34,6 +34,8 @@ pub enum ToCaller {
     Contact,
     /// Back along the flow that the INVITE came by: phones behind NAT.
     Flow,
+    /// The same, to the edge that has the call: this one only passes its messages on to a phone that registered here.
+    Edge,
 }
 
 const CALLER_V6: u8 = 1;
@@ -42,6 +44,7 @@ const CALLER_TCP: u8 = 4;
 const NODE_TCP: u8 = 8;
 const CONNECTION: u8 = 16;
 const BY_FLOW: u8 = 32;
+const BY_EDGE: u8 = 64;
 
 /// Octets of the longest token.
 const LEN_MAX: usize = 1 + 4 + 4 + 18 + 18 + 4 + PROOF_LEN;
@@ -67,7 +70,8 @@ impl Token {
             | flag(self.caller.protocol == Protocol::Tcp, CALLER_TCP)
             | flag(self.node.protocol == Protocol::Tcp, NODE_TCP)
             | flag(self.caller.connection.is_some(), CONNECTION)
-            | flag(self.to_caller == ToCaller::Flow, BY_FLOW)]);
+            | flag(self.to_caller == ToCaller::Flow, BY_FLOW)
+            | flag(self.to_caller == ToCaller::Edge, BY_EDGE)]);
         octets.push(&self.caller.listener.0.to_be_bytes());
         octets.push(&self.node_listener.0.to_be_bytes());
         octets.push(&self.caller_tag.to_be_bytes());
@@ -105,7 +109,11 @@ impl Token {
             connection = std::num::NonZeroU32::new(u32::from_be_bytes(take(&mut octets)?)).map(ConnectionId);
         }
         let caller = Flow { listener: caller_listener, protocol: protocol(CALLER_TCP), remote, connection };
-        let to_caller = if flags & BY_FLOW != 0 { ToCaller::Flow } else { ToCaller::Contact };
+        let to_caller = match flags & (BY_FLOW | BY_EDGE) {
+            0 => ToCaller::Contact,
+            BY_FLOW => ToCaller::Flow,
+            _ => ToCaller::Edge,
+        };
         Some(Token {
             caller,
             to_caller,
@@ -204,6 +212,7 @@ mod tests {
         for token in [
             token("127.0.0.2:5060", "127.0.0.11:5060", 0, ToCaller::Contact),
             token("[2001:db8::1]:5060", "127.0.0.11:5060", 9, ToCaller::Flow),
+            token("127.0.0.9:5060", "192.0.2.7:40000", 0, ToCaller::Edge),
             token("[2001:db8::1]:1", "[::1]:65535", u32::MAX, ToCaller::Contact),
         ] {
             let text = written(&token);

@@ -9,6 +9,8 @@ pub enum Ended {
     Displaced,
     /// Its time was over.
     Expired,
+    /// The phone registered at another edge, or took it back there.
+    Moved,
     /// The phone took it back.
     Removed,
     /// The phone did not answer any more.
@@ -19,10 +21,11 @@ pub enum Ended {
 
 impl Ended {
     /// All of them.
-    pub const ALL: [Ended; 6] = [
+    pub const ALL: [Ended; 7] = [
         Ended::ConnectionLost,
         Ended::Displaced,
         Ended::Expired,
+        Ended::Moved,
         Ended::Removed,
         Ended::Unreachable,
         Ended::UserRemoved,
@@ -34,6 +37,7 @@ impl Ended {
             Ended::ConnectionLost => "connection_lost",
             Ended::Displaced => "displaced",
             Ended::Expired => "expired",
+            Ended::Moved => "moved",
             Ended::Removed => "removed",
             Ended::Unreachable => "unreachable",
             Ended::UserRemoved => "user_removed",

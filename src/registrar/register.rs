@@ -131,6 +131,31 @@ impl Refusal {
     }
 }
 
+/// What a REGISTER takes back, wherever it is held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TakenBack {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// These contacts.
+    Contacts(Vec<Box<[u8]>>),
+    /// All of the user's.
+    All,
+}
+
+/// What a REGISTER that is obeyed takes back (section 10.2.2).
+pub fn taken_back(request: Request<'_>) -> TakenBack {
+    match contacts(request) {
+        Ok(Said::Wildcard) => TakenBack::All,
+        Ok(Said::Contacts(list)) => {
+            let over = list.iter().filter(|contact| contact.expires_secs == Some(0));
+            let over: Vec<Box<[u8]>> = over.map(|contact| contact.uri.into()).collect();
+            if over.is_empty() { TakenBack::Nothing } else { TakenBack::Contacts(over) }
+        }
+        Ok(Said::Nothing) | Err(_) => TakenBack::Nothing,
+    }
+}
+
 /// Makes the plan.
 pub fn plan(
     request: Request<'_>,

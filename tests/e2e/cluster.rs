@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::edge::Edge;
 use crate::farm::Farm;
+use crate::phone::Phone;
 use crate::process::{Process, secs, until};
 use crate::sipp::{Load, Sipp};
 
@@ -140,4 +141,126 @@ fn a_drain_that_is_said_at_one_edge_holds_at_all_also_after_they_started_anew() 
     assert_eq!(two.other.cli(&["enable", "ast-2"]).code, 0);
     until("it is enabled everywhere", secs(5), || two.farm.edge().node("ast-2").admin == "enabled");
     two.ends_well();
+}
+
+/// A node that dials by hand: a socket at its address.
+struct Dialler {
+    socket: std::net::UdpSocket,
+    at: String,
+    edge: String,
+}
+
+impl Dialler {
+    fn new(farm: &Farm, k: usize, edge: &str) -> Self {
+        let socket = std::net::UdpSocket::bind(farm.at(k)).unwrap();
+        socket.set_read_timeout(Some(secs(10))).unwrap();
+        Dialler { socket, at: farm.at(k), edge: edge.to_owned() }
+    }
+
+    /// A queue's call for an agent.
+    fn dials(&self, user: &str, call_id: &str) {
+        let at = &self.at;
+        let text = format!(
+            "INVITE sip:{user}@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{call_id};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:700@pbx.example.com>;tag={call_id}\r\nTo: <sip:{user}@pbx.example.com>\r\n\
+             Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContact: <sip:{at}>\r\nX-Edge-Queue: q700\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.socket.send_to(text.as_bytes(), &self.edge).unwrap();
+    }
+
+    /// The final answer to what was dialled last, acknowledged.
+    fn final_answer(&self, user: &str, call_id: &str) -> u16 {
+        let mut octets = [0; 65_536];
+        loop {
+            let (len, _) = self.socket.recv_from(&mut octets).expect("a final answer comes");
+            let text = String::from_utf8_lossy(&octets[..len]).into_owned();
+            let code: u16 = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+            if !text.starts_with("SIP/2.0") || code < 200 || !text.contains(call_id) || !text.contains("INVITE") {
+                continue;
+            }
+            let to = text.lines().find(|line| line.starts_with("To:")).unwrap_or_default().to_owned();
+            let (at, uri) = (&self.at, format!("sip:{user}@pbx.example.com"));
+            let routes: String = text.lines().filter(|l| l.starts_with("Record-Route:")).map(|l| l[7..].to_owned() + "\r\n").collect();
+            if code < 300 {
+                for (method, cseq) in [("ACK", 1), ("BYE", 2)] {
+                    let request = format!(
+                        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{method}-{call_id};rport\r\nMax-Forwards: 70\r\n\
+                         {routes}From: <sip:700@pbx.example.com>;tag={call_id}\r\n{to}\r\nCall-ID: {call_id}\r\n\
+                         CSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n"
+                    );
+                    self.socket.send_to(request.as_bytes(), &self.edge).unwrap();
+                }
+            } else {
+                let ack = format!(
+                    "ACK {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{call_id};rport\r\nMax-Forwards: 70\r\n\
+                     From: <sip:700@pbx.example.com>;tag={call_id}\r\n{to}\r\nCall-ID: {call_id}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+                );
+                self.socket.send_to(ack.as_bytes(), &self.edge).unwrap();
+            }
+            return code;
+        }
+    }
+}
+
+#[test]
+fn queues_behind_two_edges_that_want_one_agent_at_the_same_moment_ring_him_once() {
+    let farm = Farm::new(154).node("weight: 10").node("weight: 10").registrar(&["1001".to_owned()], "");
+    let farm = farm.of_two("affinity: strict");
+    let mut redis = farm.redis();
+    let mut farm = farm.start_unheard();
+    let mut other = farm.other_edge();
+    until("both edges know each other", secs(10), || farm.edge().status().edges.len() == 1 && other.status().edges.len() == 1);
+    farm.phones(5060, &["1001".to_owned()], "answer", &[]);
+    let is_ready = |edge: &Edge| edge.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
+    let nodes = [Dialler::new(&farm, 1, &farm.edge_at()), Dialler::new(&farm, 2, &farm.other_at())];
+    let repetitions = std::env::var("CORDBOARD_E2E_REPETITIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(8);
+    for repetition in 1..=repetitions {
+        until("he is ready at both edges", secs(10), || is_ready(farm.edge()) && is_ready(&other));
+        let calls = [1, 2].map(|node| format!("both-{repetition}-{node}"));
+        nodes.iter().zip(&calls).for_each(|(node, call)| node.dials("1001", call));
+        let mut codes = [0, 1].map(|at| nodes[at].final_answer("1001", &calls[at]));
+        codes.sort_unstable();
+        assert_eq!(codes, [200, 486], "repetition {repetition}");
+    }
+    for edge in [farm.edge(), &other] {
+        edge.until_no_calls(secs(40));
+    }
+    let rings = [farm.edge(), &other].map(|edge| edge.metric("cordboard_agent_calls_total", &[])).iter().sum::<f64>();
+    println!("{repetitions} repetitions: {rings} rings");
+    assert_eq!(rings, f64::from(repetitions));
+    assert_eq!(other.process.end("TERM", secs(10)), 0);
+    farm.ends_well();
+    redis.end_or_kill("TERM", secs(5));
+}
+
+#[test]
+fn a_phone_on_tcp_takes_calls_that_come_to_another_edge_and_moves_when_its_edge_dies() {
+    let farm = Farm::new(155).node("weight: 10").registrar(&["1001".to_owned()], "").of_two("gone_after: 1s");
+    let mut redis = farm.redis();
+    let mut farm = farm.with_asterisk();
+    let mut other = farm.other_edge();
+    until("both edges know each other", secs(10), || farm.edge().status().edges.len() == 1 && other.status().edges.len() == 1);
+    let mut phone = Phone::on_tcp("1001", &farm.other_at());
+    let lines = phone.binding(600);
+    assert_eq!(phone.registers(&lines).code(), 200);
+    let is_ready = |farm: &Farm| farm.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
+    until("the first edge knows", secs(5), || is_ready(&farm));
+    assert_eq!(farm.cli(&["locate", "1001"]).code, 0);
+
+    let mut gateway = farm.load(&Load::of("call").called("1001").hold(Duration::from_millis(500)));
+    phone.takes_a_call();
+    gateway.succeeds();
+    farm.edge().until_no_calls(secs(10));
+
+    other.process.end("KILL", secs(5));
+    drop(phone);
+    until("the other edge is gone", secs(5), || farm.edge().status().edges.is_empty());
+    let mut phone = Phone::on_tcp("1001", &farm.edge_at());
+    let lines = phone.binding(600);
+    assert_eq!(phone.registers(&lines).code(), 200);
+    let mut gateway = farm.load(&Load::of("call").called("1001").hold(Duration::from_millis(500)));
+    phone.takes_a_call();
+    gateway.succeeds();
+    farm.ends_well();
+    redis.end_or_kill("TERM", secs(5));
 }

@@ -8,18 +8,24 @@ use crate::agents::book::Note;
 use crate::agents::{Agent, Cause, Intent};
 use crate::calls::{CallKey, NodeId, PoolId, Shard};
 use crate::cluster::Entry;
+use crate::cluster::entry::TakenBack;
+use crate::cluster::homes::Phone;
 use crate::cluster::peers::PeerCall;
 use crate::config::checked::AGENTS;
 use crate::dispatch::board::NoSeatWhy;
 use crate::dispatch::{Farm, NoSeat, Pick, Picked};
 use crate::edge::asking::{self, Answer, Question};
+use crate::edge::ended::end_bindings;
 use crate::edge::engine::Engine;
 use crate::edge::saving;
 use crate::proxy::World;
-use crate::registrar::Aor;
+use crate::proxy::contract::Registry;
+use crate::registrar::binding::same_uri;
+use crate::registrar::register;
+use crate::registrar::{Aor, Binding, Ended};
 use crate::store::contract::LEASE_LEN_MAX;
 use crate::store::redis::Seatable;
-use crate::store::{SavedAdmin, SavedLease};
+use crate::store::{SavedAdmin, SavedBinding, SavedLease};
 
 use super::Cluster;
 
@@ -40,7 +46,7 @@ impl Engine {
             Entry::Call { key, lease: None } => self.hear_end(cluster, CallKey(key)),
             Entry::Admin { node, wanted } => cluster.hear_admin(node, wanted),
             Entry::NotReady { user, since, reason } => self.hear_not_ready(cluster, user, since, reason),
-            Entry::Bindings { .. } => {}
+            Entry::Bindings { aor, list, taken_back } => self.hear_bindings(cluster, edge, aor, &list, &taken_back),
         }
     }
 
@@ -78,8 +84,41 @@ impl Engine {
         }
     }
 
+    /// Another edge answers for these phones from now on: those of them that registered here have moved.
+    fn hear_bindings(
+        &self,
+        cluster: &Cluster,
+        edge: &str,
+        user: &[u8],
+        list: &[SavedBinding<'_>],
+        taken_back: &TakenBack<'_>,
+    ) {
+        let Some(aor) = Aor::from_user(user) else { return };
+        let name = cluster.with_peers(|peers| peers.name(edge));
+        let phones: Vec<Phone> = list.iter().map(|saved| Phone::of(&name, saved)).collect();
+        let (now, own) = (self.clock.now(), self.registrations.of(&aor));
+        let has_moved = |binding: &Binding| {
+            let is_there = |phone: &Phone| phone.is_same_as(binding.contact(), binding.instance(), binding.reg_id);
+            match taken_back {
+                TakenBack::All => true,
+                TakenBack::Contacts(contacts) if contacts.iter().any(|uri| same_uri(uri, binding.contact())) => true,
+                _ => phones.iter().any(is_there),
+            }
+        };
+        let is_moving = own.iter().any(has_moved);
+        let updated = list.iter().map(|saved| saved.updated).max().unwrap_or(u64::MAX);
+        // What is told anew after a while may be older than what has happened here since.
+        let is_older = own.iter().any(|binding| self.clock.unix_millis(binding.updated) > updated);
+        if is_moving && !is_older {
+            end_bindings(self, &aor, Ended::Moved, now, has_moved);
+        }
+        cluster.with_homes(|homes| homes.put(&aor, edge, phones.clone()));
+        let is_registered = !self.registrations.of(&aor).is_empty();
+        self.registrations.set_registered(&aor, is_registered, now);
+    }
+
     fn hear_not_ready(&self, cluster: &Cluster, user: &[u8], since: u64, reason: Option<&str>) {
-        let name = Entry::NotReady { user, since, reason }.name();
+        let name = Entry::NotReady { user, since, reason }.name(&cluster.edge);
         let Some(aor) = Aor::from_user(user).filter(|_| cluster.is_last_word(&name, since)) else { return };
         if let Err(error) = self.store.not_ready(user, reason) {
             tracing::error!("what another edge said of an agent cannot be kept: {error}");
@@ -123,13 +162,16 @@ impl Engine {
         shard.find(key).is_some_and(|slot| shard.lease(slot).is_open())
     }
 
-    /// A message came for a call that another edge has: it is here from now on.
-    pub(in crate::edge) fn take_over(&self, cluster: &Cluster, shard: &mut Shard, key: CallKey) {
-        let Some(call) = cluster.take_over(key) else { return };
+    /// A call that another edge has is here from now on; false when none has it.
+    pub(in crate::edge) fn take_over(&self, cluster: &Cluster, key: CallKey) -> bool {
+        let Some(call) = cluster.take_over(key) else { return false };
         self.count_others(cluster, &call.node);
         if let Some(lease) = SavedLease::read(&call.lease) {
-            self.open_here(shard, key, &lease);
+            let mut shard = self.shard(key);
+            self.open_here(&mut shard, key, &lease);
+            self.save(&mut shard);
         }
+        true
     }
 
     fn open_here(&self, shard: &mut Shard, key: CallKey, lease: &SavedLease<'_>) {
@@ -216,7 +258,7 @@ impl Engine {
         for (aor, reason) in list {
             let entry = |since| Entry::NotReady { user: aor.as_bytes(), since, reason: Some(&reason) };
             // When it was said is not kept over a restart: whatever was said at another edge goes before it.
-            let since = cluster.said(&entry(0).name());
+            let since = cluster.said(&entry(0).name(&cluster.edge));
             cluster.tell_word(&entry(since), since);
         }
     }
@@ -227,6 +269,11 @@ impl Engine {
         let (farm, clocks) = (self.farm.load(), self.clock.reading());
         cluster.tell_admin();
         self.tell_who_is_not_ready(cluster);
+        let mut users = Vec::new();
+        self.registrations.each(|aor, _| users.push(aor.clone()));
+        users
+            .iter()
+            .for_each(|aor| self.registrations.tell_bindings(cluster, aor, &register::TakenBack::Nothing, clocks));
         self.look_at_shards(|shard| {
             for lease in shard.iter().filter(|lease| lease.is_open()) {
                 let saved = saving::saved(lease, &farm, clocks);
@@ -238,7 +285,7 @@ impl Engine {
 
 impl Cluster {
     fn hear_admin(&self, node: &str, wanted: SavedAdmin) {
-        let name = Entry::Admin { node, wanted: wanted.clone() }.name();
+        let name = Entry::Admin { node, wanted: wanted.clone() }.name(&self.edge);
         if self.is_last_word(&name, wanted.since)
             && let Some(writer) = self.writer.get()
         {

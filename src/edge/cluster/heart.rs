@@ -9,7 +9,7 @@ use rand::RngExt;
 use crate::cluster::members::{Change, Heartbeat};
 use crate::edge::clock::wall_millis;
 use crate::edge::engine::Engine;
-use crate::proxy::World;
+use crate::proxy::contract::Registry;
 use crate::store::redis::Beaten;
 
 use super::Cluster;
@@ -55,8 +55,11 @@ impl Heart {
                     tracing::info!("the shared store answers again");
                 }
                 self.hear(beaten);
-                if self.beat.is_multiple_of(SWEEP_EVERY) && self.cluster.is_first() {
-                    self.sweep().await;
+                if self.beat.is_multiple_of(SWEEP_EVERY) {
+                    self.end_phones();
+                    if self.cluster.is_first() {
+                        self.sweep().await;
+                    }
                 }
             }
             Err(error) => {
@@ -127,12 +130,18 @@ impl Heart {
         let keys = self.cluster.with_peers(|peers| peers.of_edge(edge));
         let own = Arc::clone(&self.cluster.edge);
         let is_heir = |key: u128| self.cluster.with_members(|members| members.heir(&own, key as u64) == &*own);
-        let mut inherited = 0;
-        for key in keys.into_iter().filter(|key| is_heir(key.0)) {
-            // Looking for a call takes it over.
-            inherited += self.engine.with_shard(key, |shard| usize::from(shard.find(key).is_some()));
+        let keys = keys.into_iter().filter(|key| is_heir(key.0));
+        keys.filter(|key| self.engine.take_over(&self.cluster, *key)).count()
+    }
+
+    /// Phones of other edges whose time is over.
+    fn end_phones(&self) {
+        let over = self.cluster.with_homes(|homes| homes.expire(wall_millis()));
+        let now = self.engine.clock.now();
+        for aor in over {
+            let is_registered = !self.engine.registrations.of(&aor).is_empty();
+            self.engine.registrations.set_registered(&aor, is_registered, now);
         }
-        inherited
     }
 
     /// Gives back places in the shared store that belong to no call: an edge died between taking one and telling of the call.

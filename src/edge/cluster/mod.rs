@@ -22,15 +22,23 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rand::RngExt;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::calls::CallKey;
+use crate::cluster::homes::Phone;
+use crate::cluster::members::Member;
 use crate::cluster::peers::PeerCall;
-use crate::cluster::{Entry, Members, Peers};
+use crate::cluster::{Entry, Homes, Members, Peers};
 use crate::config::checked::{Affinity, RedisConfig};
+use crate::edge::clock::{Clock, wall_millis};
+use crate::edge::engine::Sizes;
 use crate::edge::farm_writer::WriterHandle;
+use crate::proxy::contract::PhoneElsewhere;
+use crate::registrar::Aor;
 use crate::store::SavedLease;
 use crate::store::redis::{SharedStore, Told};
+use crate::transport::flow::{ListenerId, Protocol, Target};
 
 /// Entries that may wait for the shared store. Beyond it all of them are thrown away, and everything is told anew later.
 const WAITING_MAX: usize = 65_536;
@@ -52,6 +60,9 @@ pub struct Cluster {
     /// Tells this run from others of the same name.
     pub run: u64,
     peers: Mutex<Peers>,
+    homes: Mutex<Homes>,
+    /// The edge's clocks.
+    pub clock: Clock,
     members: Mutex<Members>,
     waiting: Mutex<VecDeque<Told>>,
     wake: Notify,
@@ -87,15 +98,17 @@ impl Cluster {
     ///
     /// # Errors
     /// When the URL of the shared store is none.
-    pub fn new(edge: &str, config: &RedisConfig, calls_max: usize, run: u64) -> Result<Arc<Self>, String> {
+    pub fn new(edge: &str, config: &RedisConfig, sizes: Sizes, clock: Clock) -> Result<Arc<Self>, String> {
         let shared = SharedStore::new(config.url.reveal(), &config.namespace, config.deadline);
         Ok(Arc::new(Cluster {
             edge: edge.into(),
             shared: shared.map_err(|error| format!("store.redis.url: {error}"))?,
             is_strict: config.affinity == Affinity::Strict,
             gone_after: config.gone_after,
-            run,
-            peers: Mutex::new(Peers::new(calls_max)),
+            run: rand::rng().random(),
+            peers: Mutex::new(Peers::new(sizes.leases)),
+            homes: Mutex::new(Homes::new(sizes.bindings)),
+            clock,
             members: Mutex::default(),
             waiting: Mutex::default(),
             wake: Notify::new(),
@@ -122,7 +135,7 @@ impl Cluster {
 
     /// Tells what somebody said at this edge, unless a later word about the same is known.
     pub fn tell_word(&self, entry: &Entry<'_>, since: u64) {
-        if self.is_last_word(&entry.name(), since) {
+        if self.is_last_word(&entry.name(&self.edge), since) {
             self.tell(entry, None);
         }
     }
@@ -149,7 +162,8 @@ impl Cluster {
     }
 
     fn tell(&self, entry: &Entry<'_>, call: Option<(u128, String)>) {
-        let told = Told { name: entry.name(), octets: entry.write(&self.edge), is_over: entry.is_over(), call };
+        let told =
+            Told { name: entry.name(&self.edge), octets: entry.write(&self.edge), is_over: entry.is_over(), call };
         let mut waiting = self.waiting.lock();
         if waiting.len() >= WAITING_MAX {
             waiting.clear();
@@ -167,6 +181,30 @@ impl Cluster {
         Some(call)
     }
 
+    /// Tells something that is neither a call nor anybody's word.
+    pub fn tell_other(&self, entry: &Entry<'_>) {
+        self.tell(entry, None);
+    }
+
+    /// Acts on where the other edges' phones are.
+    pub fn with_homes<R>(&self, act: impl FnOnce(&mut Homes) -> R) -> R {
+        act(&mut self.homes.lock())
+    }
+
+    /// Whether a user has a phone at another edge.
+    pub fn has_phone(&self, aor: &Aor) -> bool {
+        let now = wall_millis();
+        self.homes.lock().of(aor.as_bytes()).iter().any(|phone| phone.expires > now)
+    }
+
+    /// A user's phones at other edges, and the way to each.
+    pub fn phones_elsewhere(&self, aor: &Aor) -> Vec<PhoneElsewhere> {
+        let (now, members) = (wall_millis(), self.members.lock());
+        let homes = self.homes.lock();
+        let live = homes.of(aor.as_bytes()).iter().filter(|phone| phone.expires > now);
+        live.map(|phone| elsewhere(phone, members.find(&phone.edge))).collect()
+    }
+
     /// Acts on the other edges' calls.
     pub fn with_peers<R>(&self, act: impl FnOnce(&mut Peers) -> R) -> R {
         act(&mut self.peers.lock())
@@ -180,5 +218,23 @@ impl Cluster {
     /// Calls of other edges by node.
     pub fn calls_by_node(&self) -> BTreeMap<Arc<str>, u32> {
         self.peers.lock().by_node().map(|(node, count)| (Arc::clone(node), count)).collect()
+    }
+}
+
+/// The way to a phone that registered at another edge: through that edge while it is there.
+fn elsewhere(phone: &Phone, edge: Option<&Member>) -> PhoneElsewhere {
+    let protocol = if phone.flow.is_tcp { Protocol::Tcp } else { Protocol::Udp };
+    let at = |member: &Member| {
+        let (protocol, address) = member.heartbeat.address.split_once("://")?;
+        Some(Target { protocol: Protocol::from_bytes(protocol.as_bytes())?, address: address.parse().ok()? })
+    };
+    PhoneElsewhere {
+        edge: edge.and_then(at),
+        listener: ListenerId(phone.flow.listener),
+        target: Target { protocol, address: phone.flow.remote },
+        contact: phone.contact.clone(),
+        instance: phone.instance.clone(),
+        preference: phone.preference,
+        path: phone.path.clone(),
     }
 }
