@@ -160,6 +160,9 @@ pub struct SavedAdmin {
     pub since: u64,
 }
 
+/// Octets that will not grow.
+pub type Octets = Box<[u8]>;
+
 /// Everything that was kept, as octets; [`SavedLease::read`] makes leases of them.
 #[derive(Debug, Default)]
 pub struct Saved {
@@ -170,7 +173,7 @@ pub struct Saved {
     /// Agents who are not ready, and why.
     pub not_ready: Vec<(Vec<u8>, String)>,
     /// Bindings by address of record; [`SavedBinding::read`] reads them.
-    pub bindings: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub bindings: Vec<(Octets, Octets)>,
 }
 
 /// Octets of the longest lease: its texts are cut long before this.
