@@ -174,11 +174,11 @@ impl Load {
 
     fn register(&mut self, number: usize, proof: &str) {
         self.phones[number].cseq += 1;
-        let (at, cseq, user) = (self.at, self.phones[number].cseq, user(number));
+        let (at, cseq, user, run) = (self.at, self.phones[number].cseq, user(number), std::process::id());
         let text = format!(
             "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{number}-{cseq};rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag=f{number}\r\nTo: <sip:{user}@{DOMAIN}>\r\n\
-             Call-ID: {number}@phone.example\r\nCSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{at}>\r\nExpires: 3600\r\n\
+             Call-ID: {number}@{run}.example\r\nCSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{at}>\r\nExpires: 3600\r\n\
              User-Agent: a phone with a name of usual length 1.2.3\r\n{proof}Content-Length: 0\r\n\r\n"
         );
         // What the kernel does not take is lost, as it would be on the wire.
@@ -207,9 +207,10 @@ fn proof(number: usize, secret: &Hex, nonce: &str) -> String {
 fn cpu_micros(pids: &[u32]) -> u64 {
     let of = |pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<u64> = stat.rsplit(')').next().unwrap().split(' ').filter_map(|f| f.parse().ok()).collect();
-        // Without the state, a letter: utime and stime are fields 14 and 15.
-        (fields[10] + fields[11]) * 10_000
+        // Behind the name in brackets comes field 3; utime and stime are fields 14 and 15.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks = |field: usize| fields[field - 3].parse::<u64>().unwrap();
+        (ticks(14) + ticks(15)) * 10_000
     };
     pids.iter().map(of).sum()
 }

@@ -59,7 +59,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// share one write, and nobody notices that his phone is registered some milliseconds later.
 const GATHER: Duration = Duration::from_millis(5);
 /// So many are worth a commit of their own: then nobody waits for more.
-const ENOUGH: usize = 32;
+const ENOUGH: usize = 64;
 /// How often is looked for bindings that ran out.
 const LOOK_FOR_ENDS: Duration = Duration::from_millis(100);
 

@@ -12,6 +12,10 @@ const MAGIC: &[u8; 8] = b"cbreglog";
 /// Octets before the first record: the magic, and the log's number.
 const BEGIN: usize = 16;
 
+/// Octets that a file grows by. Where it has been written before, a sync concerns the records alone and not the file's length and
+/// place too.
+const STEP: u64 = 4 << 20;
+
 /// Length and checksum of a record.
 const HEAD: usize = 8;
 
@@ -22,6 +26,8 @@ pub struct Log {
     number: u64,
     /// Where the next record goes: behind the last whole one.
     end: u64,
+    /// Where the file ends. What is between is zeros, which are no record.
+    room: u64,
     buffer: Vec<u8>,
 }
 
@@ -29,7 +35,7 @@ impl Log {
     /// Opens a log, making it where there is none.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut log = Log { file, number: 0, end: BEGIN as u64, buffer: Vec::new() };
+        let mut log = Log { file, number: 0, end: BEGIN as u64, room: 0, buffer: Vec::new() };
         let mut begin = [0; BEGIN];
         if log.file.read_exact(&mut begin).is_err() {
             log.begin(0)?;
@@ -40,6 +46,7 @@ impl Log {
         // What stands behind the last whole record would be read again behind the next one.
         log.file.set_len(log.end)?;
         log.file.sync_all()?;
+        log.room = log.end;
         Ok(log)
     }
 
@@ -67,15 +74,28 @@ impl Log {
         if written.is_err() {
             // Half a record would hide all that come after it. If even this fails, the next lot is written over it.
             let _ = self.file.set_len(self.end);
+            self.room = self.end;
         }
         written
     }
 
     fn write(&mut self) -> io::Result<()> {
+        if self.end + self.buffer.len() as u64 > self.room {
+            self.make_room()?;
+        }
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&self.buffer)?;
         self.file.sync_data()?;
         self.end += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> io::Result<()> {
+        let room = (self.end + self.buffer.len() as u64).next_multiple_of(STEP);
+        self.file.seek(SeekFrom::Start(self.end))?;
+        self.file.write_all(&vec![0; (room - self.end) as usize])?;
+        self.file.sync_all()?;
+        self.room = room;
         Ok(())
     }
 
@@ -100,7 +120,7 @@ impl Log {
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&[&MAGIC[..], &number.to_le_bytes()].concat())?;
         self.file.sync_all()?;
-        (self.number, self.end) = (number, BEGIN as u64);
+        (self.number, self.end, self.room) = (number, BEGIN as u64, BEGIN as u64);
         Ok(())
     }
 }
@@ -172,7 +192,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         read(&path).0.append(records(&["first", "second", "third"])).unwrap();
-        let good = std::fs::read(&path).unwrap();
+        let good = std::fs::read(&path).unwrap()[..BEGIN + 3 * HEAD + 16].to_vec();
         for at in BEGIN..good.len() {
             let mut flipped = good.clone();
             flipped[at] ^= 0x10;
