@@ -61,7 +61,7 @@ pub fn status(status: &StatusView) -> String {
             edge.address,
             edge.calls,
             edge.heard_millis_ago,
-            if edge.generation == status.config.generation { "" } else { ", another configuration" }
+            if edge.has_same_configuration { "" } else { ", another configuration" }
         );
     }
     for reason in &status.reasons {

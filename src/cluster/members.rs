@@ -20,7 +20,7 @@ pub struct Heartbeat {
     pub beat: u64,
     /// Tells one run of the process from the next.
     pub run: u64,
-    /// The generation of its configuration.
+    /// The generation of its configuration, without what differs from edge to edge.
     pub generation: String,
     /// Its version.
     pub version: String,

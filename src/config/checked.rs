@@ -507,6 +507,11 @@ impl Config {
         super::facts::generation(self)
     }
 
+    /// The same without what differs from edge to edge of one farm.
+    pub fn shared_generation(&self) -> Generation {
+        super::facts::shared_generation(self)
+    }
+
     /// The pools of the file and, behind them, that of the gateways if there are any to call.
     pub fn all_pools(&self) -> impl Iterator<Item = PoolConfig> + '_ {
         self.pools.iter().cloned().chain(self.gateway_pool())

@@ -54,7 +54,10 @@ fn blocks() -> Vec<(std::ops::Range<usize>, bool)> {
 }
 
 fn with(block: &std::ops::Range<usize>) -> String {
-    let line = |(at, line): (usize, &str)| if block.contains(&at) { switched_on(line) } else { line.to_owned() };
+    // Edges that share a store need a secret.
+    let is_shared = DEFAULT_FILE.lines().skip(block.start).take(block.len()).any(|line| line.contains("redis:"));
+    let is_wanted = |at: &usize, line: &str| block.contains(at) || (is_shared && line.starts_with("  #secret:"));
+    let line = |(at, line): (usize, &str)| if is_wanted(&at, line) { switched_on(line) } else { line.to_owned() };
     DEFAULT_FILE.lines().enumerate().map(|numbered| line(numbered) + "\n").collect()
 }
 

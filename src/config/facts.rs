@@ -265,6 +265,16 @@ pub fn route(route: &RouteConfig) -> String {
 
 /// A hash over all facts. What is not set does not count, so that a release that knows more changes nothing.
 pub fn generation(config: &Config) -> Generation {
+    hash_of(config, |_| true)
+}
+
+/// The same without what differs from edge to edge: their names, addresses and files.
+pub fn shared_generation(config: &Config) -> Generation {
+    const OWN: [&str; 7] = ["edge.name", "edge.state_dir", "edge.workers", "listen/", "agents.agi", "api.", "log."];
+    hash_of(config, |key| !OWN.iter().any(|own| key.starts_with(own)))
+}
+
+fn hash_of(config: &Config, counts: impl Fn(&str) -> bool) -> Generation {
     let mut facts: Vec<(String, String)> = settings(config)
         .into_iter()
         .filter(|(_, value)| value != NONE)
@@ -293,6 +303,7 @@ pub fn generation(config: &Config) -> Generation {
     for (position, item) in config.routes.iter().enumerate() {
         note(format!("routes/{position}"), vec![("name", or_none(item.name.as_ref())), ("rule", route(item))]);
     }
+    facts.retain(|(key, _)| counts(key));
     facts.sort();
     hash(&facts)
 }

@@ -11,6 +11,7 @@ use crate::agents::history;
 use crate::agents::reservation::{Wanted, write_token};
 use crate::agents::{Agent, Book, Cause, Intent};
 use crate::cluster::Entry;
+use crate::cluster::homes::Phone;
 use crate::dispatch::Farm;
 use crate::moment::Moment;
 use crate::registrar::{Aor, Binding, Permanent, Permanents};
@@ -58,6 +59,9 @@ pub struct ContactView {
     pub registered_secs_ago: Option<u64>,
     /// The device, if it said which it is.
     pub instance: Option<String>,
+    /// The edge that it registered at, if that is another one.
+    #[serde(default)]
+    pub edge: Option<String>,
 }
 
 /// One change of an agent's state.
@@ -113,6 +117,11 @@ impl Viewer {
             }
         });
         list.extend(has_permanent.into_iter().map(|aor| self.agent_view(aor, &[], &farm, now)));
+        if let Some(cluster) = &self.engine.cluster {
+            let mut elsewhere: BTreeSet<Aor> = cluster.with_homes(|homes| homes.users().cloned().collect());
+            list.iter().for_each(|view| _ = elsewhere.remove(view.user.as_bytes()));
+            list.extend(elsewhere.iter().map(|aor| self.agent_view(aor, &[], &farm, now)));
+        }
         list.sort_by(|a: &AgentView, b| a.user.cmp(&b.user));
         list.truncate(limit);
         list
@@ -197,7 +206,7 @@ impl Viewer {
     fn agent_view(&self, aor: &Aor, bindings: &[Binding], farm: &Farm, now: Moment) -> AgentView {
         let live = bindings.iter().filter(|binding| binding.expires > now).map(|binding| contact_view(binding, now));
         let permanent = permanents(farm).flat_map(|permanents| permanents.of(aor.as_bytes())).map(permanent_view);
-        let mut contacts: Vec<ContactView> = live.chain(permanent).collect();
+        let mut contacts: Vec<ContactView> = live.chain(permanent).chain(self.views_elsewhere(aor)).collect();
         contacts.sort_by(|a, b| b.q.total_cmp(&a.q));
         self.engine.registrations.with_book(|book| {
             let (nobody, found) = (Agent::default(), book.find(aor.as_bytes()));
@@ -213,6 +222,25 @@ impl Viewer {
                 contacts,
             }
         })
+    }
+}
+
+impl Viewer {
+    /// A user's phones at other edges.
+    fn views_elsewhere(&self, aor: &Aor) -> Vec<ContactView> {
+        let (Some(cluster), now) = (&self.engine.cluster, wall_millis()) else { return Vec::new() };
+        let view = |phone: &Phone| ContactView {
+            uri: shown(&phone.contact),
+            reached_at: format!("{}:{}", if phone.flow.is_tcp { "tcp" } else { "udp" }, phone.flow.remote),
+            q: f64::from(phone.preference) / 1_000.0,
+            permanent: false,
+            expires_secs: Some(phone.expires.saturating_sub(now) / 1_000),
+            registered_secs_ago: Some(now.saturating_sub(phone.updated) / 1_000),
+            instance: phone.instance.as_deref().map(shown),
+            edge: Some(phone.edge.to_string()),
+        };
+        cluster
+            .with_homes(|homes| homes.of(aor.as_bytes()).iter().filter(|phone| phone.expires > now).map(view).collect())
     }
 }
 
@@ -234,6 +262,7 @@ fn permanent_view(permanent: &Permanent) -> ContactView {
         expires_secs: None,
         registered_secs_ago: None,
         instance: None,
+        edge: None,
     }
 }
 
@@ -246,5 +275,6 @@ fn contact_view(binding: &Binding, now: Moment) -> ContactView {
         expires_secs: Some(binding.expires.since(now).as_secs()),
         registered_secs_ago: Some(now.since(binding.updated).as_secs()),
         instance: binding.instance().map(shown),
+        edge: None,
     }
 }

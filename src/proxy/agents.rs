@@ -104,7 +104,7 @@ impl<W: World> Core<'_, W> {
         // Authentic for that edge too, since the farm has one secret: from here to the phone, and back here.
         let token = Token {
             caller: here,
-            to_caller: ToCaller::Flow,
+            to_caller: ToCaller::Edge,
             caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
             node_listener: phone.listener,
             node: phone.target,

@@ -54,7 +54,7 @@ impl Two {
 
 #[test]
 fn two_edges_count_as_one() {
-    let mut two = Two::start(150, "affinity: strict");
+    let mut two = Two::start(150, "affinity: strict, deadline: 500ms");
     let mut loads = two.calls(20, 20, secs(6));
     until("all calls are up", secs(10), || two.on("ast-1")[0] + two.on("ast-2")[0] == 40);
     for node in ["ast-1", "ast-2"] {
@@ -179,8 +179,12 @@ impl Dialler {
                 continue;
             }
             let to = text.lines().find(|line| line.starts_with("To:")).unwrap_or_default().to_owned();
-            let (at, uri) = (&self.at, format!("sip:{user}@pbx.example.com"));
-            let routes: String = text.lines().filter(|l| l.starts_with("Record-Route:")).map(|l| l[7..].to_owned() + "\r\n").collect();
+            let at = &self.at;
+            let recorded: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Record-")).collect();
+            let routes: String = recorded.into_iter().rev().map(|line| format!("{line}\r\n")).collect();
+            let contact = text.lines().find_map(|line| line.strip_prefix("Contact: <")?.split('>').next());
+            let contact = contact.filter(|_| code < 300);
+            let uri = contact.map_or_else(|| format!("sip:{user}@pbx.example.com"), str::to_owned);
             if code < 300 {
                 for (method, cseq) in [("ACK", 1), ("BYE", 2)] {
                     let request = format!(
@@ -209,9 +213,12 @@ fn queues_behind_two_edges_that_want_one_agent_at_the_same_moment_ring_him_once(
     let mut redis = farm.redis();
     let mut farm = farm.start_unheard();
     let mut other = farm.other_edge();
-    until("both edges know each other", secs(10), || farm.edge().status().edges.len() == 1 && other.status().edges.len() == 1);
+    until("both edges know each other", secs(10), || {
+        farm.edge().status().edges.len() == 1 && other.status().edges.len() == 1
+    });
     farm.phones(5060, &["1001".to_owned()], "answer", &[]);
-    let is_ready = |edge: &Edge| edge.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
+    let is_ready =
+        |edge: &Edge| edge.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
     let nodes = [Dialler::new(&farm, 1, &farm.edge_at()), Dialler::new(&farm, 2, &farm.other_at())];
     let repetitions = std::env::var("CORDBOARD_E2E_REPETITIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(8);
     for repetition in 1..=repetitions {
@@ -239,11 +246,14 @@ fn a_phone_on_tcp_takes_calls_that_come_to_another_edge_and_moves_when_its_edge_
     let mut redis = farm.redis();
     let mut farm = farm.with_asterisk();
     let mut other = farm.other_edge();
-    until("both edges know each other", secs(10), || farm.edge().status().edges.len() == 1 && other.status().edges.len() == 1);
+    until("both edges know each other", secs(10), || {
+        farm.edge().status().edges.len() == 1 && other.status().edges.len() == 1
+    });
     let mut phone = Phone::on_tcp("1001", &farm.other_at());
     let lines = phone.binding(600);
     assert_eq!(phone.registers(&lines).code(), 200);
-    let is_ready = |farm: &Farm| farm.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
+    let is_ready =
+        |farm: &Farm| farm.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
     until("the first edge knows", secs(5), || is_ready(&farm));
     assert_eq!(farm.cli(&["locate", "1001"]).code, 0);
 

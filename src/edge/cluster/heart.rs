@@ -78,7 +78,7 @@ impl Heart {
         Heartbeat {
             beat: self.beat,
             run: self.cluster.run,
-            generation: farm.generation.to_string(),
+            generation: self.cluster.shared_generation(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: farm.listeners.first().map_or_else(String::new, |listener| {
                 format!("{}://{}", listener.protocol.lower(), String::from_utf8_lossy(&listener.sent_by))

@@ -121,6 +121,12 @@ impl Cluster {
         }))
     }
 
+    /// Generation of the configuration, without what differs from edge to edge.
+    pub fn shared_generation(&self) -> String {
+        let writer = self.writer.get();
+        writer.map_or_else(String::new, |writer| writer.status.load().config.shared_generation().to_string())
+    }
+
     /// Whether this edge speaks for all of them: it tells nodes what agents are doing. One that is cut off speaks for itself.
     pub fn is_first(&self) -> bool {
         self.is_first.load(Ordering::Relaxed) || !self.shared.is_up()

@@ -14,8 +14,8 @@ pub struct EdgeView {
     pub edge: String,
     /// Where other edges reach it.
     pub address: String,
-    /// The generation of its configuration.
-    pub generation: String,
+    /// Whether it has the same configuration, but for what differs from edge to edge.
+    pub has_same_configuration: bool,
     /// The version that it runs.
     pub version: String,
     /// Calls that it has.
@@ -32,12 +32,12 @@ impl Viewer {
     /// The other edges, by name.
     pub fn edges(&self) -> Vec<EdgeView> {
         let Some(cluster) = &self.engine.cluster else { return Vec::new() };
-        let now = self.engine.clock.now();
+        let (now, generation) = (self.engine.clock.now(), cluster.shared_generation());
         cluster.with_members(|members| {
             let view = members.iter().map(|(edge, member)| EdgeView {
                 edge: edge.to_owned(),
                 address: member.heartbeat.address.clone(),
-                generation: member.heartbeat.generation.clone(),
+                has_same_configuration: member.heartbeat.generation == generation,
                 version: member.heartbeat.version.clone(),
                 calls: member.heartbeat.calls,
                 heard_millis_ago: now.since(member.seen).as_millis() as u64,
