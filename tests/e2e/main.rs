@@ -11,6 +11,7 @@ mod asterisk;
 mod avalanche;
 mod bad_input;
 mod calls;
+mod deploy;
 mod edge;
 mod events;
 mod farm;
