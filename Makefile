@@ -23,7 +23,7 @@ test: ## every layer of tests; installs what is missing
 check: ## format, lints, shell scripts, licences
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo asterisk-lab/agents asterisk-lab/stage sipp/install tests/install tests/run benches/run benches/register .ci/run; else echo "shellcheck is not here: shell scripts not checked"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo asterisk-lab/agents asterisk-lab/stage sipp/install tests/install tests/run benches/run benches/register .ci/run deploy/check deploy/deb/build deploy/deb/try deploy/deb/try-inside deploy/deb/postinst deploy/deb/prerm deploy/deb/postrm deploy/keepalived/try; else echo "shellcheck is not here: shell scripts not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo-deny is not here: licences not checked"; fi
 
 .PHONY: bench
@@ -36,6 +36,11 @@ lab: ## three real Asterisk nodes on loopback, for dispatcher.yaml (asterisk-lab
 	@asterisk-lab/lab install
 	cargo build --release
 	@asterisk-lab/lab up --config dispatcher.yaml
+
+.PHONY: package
+package: ## the Debian package, in target/debian
+	cargo build --release
+	deploy/deb/build
 
 .PHONY: fuzz
 fuzz: ## coverage-guided fuzzing: TARGET=parsing|forwarding|framing|configuring|operations FUZZ_SECONDS=60

@@ -12,7 +12,7 @@ pub mod operate;
 pub mod run;
 pub mod show;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -25,16 +25,10 @@ use exit::Exit;
 #[derive(Debug, Parser)]
 #[command(name = "cordboard", version, about, after_help = exit::TABLE, max_term_width = 100)]
 pub struct Cli {
-    /// The configuration file. It also says where the API of the running edge is.
-    #[arg(
-        long,
-        short,
-        global = true,
-        env = "CORDBOARD_CONFIG",
-        default_value = "dispatcher.yaml",
-        value_name = "FILE"
-    )]
-    config: PathBuf,
+    /// The configuration file, which also says where the API of the running edge is: dispatcher.yaml in this folder, or
+    /// else /etc/cordboard/dispatcher.yaml.
+    #[arg(long, short, global = true, env = "CORDBOARD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where the running edge's API is, instead of what the file says.
     #[arg(long, global = true, env = "CORDBOARD_API", value_name = "URL")]
     api: Option<String>,
@@ -157,18 +151,31 @@ enum Command {
     AsteriskConfig(asterisk::AsteriskArgs),
 }
 
+/// The configuration file in the folder that a command is given in.
+const HERE: &str = "dispatcher.yaml";
+
+/// The configuration file of an edge that was installed as a package.
+const INSTALLED: &str = "/etc/cordboard/dispatcher.yaml";
+
+/// The file to read when none was named. Where neither is there, the one in this folder is missed.
+fn usual_file(is_there: impl Fn(&Path) -> bool) -> PathBuf {
+    let (here, installed) = (Path::new(HERE), Path::new(INSTALLED));
+    if !is_there(here) && is_there(installed) { installed.into() } else { here.into() }
+}
+
 /// Runs the command that was given and returns the exit code.
 pub fn main() -> Exit {
     let cli = Cli::parse();
-    let client = || client::Client::find(&cli.config, cli.api.as_deref(), cli.token.as_deref());
+    let config = cli.config.clone().unwrap_or_else(|| usual_file(Path::exists));
+    let client = || client::Client::find(&config, cli.api.as_deref(), cli.token.as_deref());
     let json = cli.json;
     let result = match &cli.command {
-        Command::Run => run::run(&cli.config),
-        Command::Check { file } => files::check(file.as_ref().unwrap_or(&cli.config), json),
+        Command::Run => run::run(&config),
+        Command::Check { file } => files::check(file.as_ref().unwrap_or(&config), json),
         Command::Diff { file, against } => {
-            files::diff(file.as_ref().unwrap_or(&cli.config), against.as_deref(), client, json)
+            files::diff(file.as_ref().unwrap_or(&config), against.as_deref(), client, json)
         }
-        Command::Init(args) => files::init(args, &cli.config),
+        Command::Init(args) => files::init(args, cli.config.as_deref().unwrap_or(Path::new(HERE))),
         Command::Schema => files::schema(),
         Command::Status { watch } => client().and_then(|client| operate::status(&client, *watch, json)),
         Command::Nodes => client().and_then(|client| operate::nodes(&client, json)),
@@ -192,7 +199,7 @@ pub fn main() -> Exit {
         Command::Events { kind } => client().and_then(|client| events::follow(&client, kind.as_deref(), json)),
         Command::Reload => client().and_then(|client| operate::reload(&client, json)),
         Command::Healthcheck => client().and_then(|client| operate::healthcheck(&client)),
-        Command::AsteriskConfig(args) => asterisk::print(args, &cli.config),
+        Command::AsteriskConfig(args) => asterisk::print(args, &config),
     };
     match result {
         Ok(exit) => exit,
@@ -208,5 +215,13 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_file_in_this_folder_goes_before_the_installed_one() {
+        let found = |there: &[&str]| usual_file(|path| there.iter().any(|name| path == Path::new(name)));
+        assert_eq!(found(&[HERE, INSTALLED]), Path::new(HERE));
+        assert_eq!(found(&[INSTALLED]), Path::new(INSTALLED));
+        assert_eq!(found(&[]), Path::new(HERE));
     }
 }

@@ -12,6 +12,7 @@ mod avalanche;
 mod bad_input;
 mod calls;
 mod cluster;
+mod deploy;
 mod edge;
 mod events;
 mod farm;
