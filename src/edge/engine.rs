@@ -207,6 +207,13 @@ impl Engine {
         self.shards.iter().for_each(|shard| look(&shard.lock()));
     }
 
+    /// Looks at one shard.
+    pub fn look_at_shard(&self, number: usize, look: impl FnOnce(&Shard)) {
+        if let Some(shard) = self.shards.get(number) {
+            look(&shard.lock());
+        }
+    }
+
     /// The shard of a call, without anything coming over from another edge.
     pub(super) fn shard(&self, key: CallKey) -> MutexGuard<'_, Shard> {
         self.shards[key.shard(SHARDS)].lock()

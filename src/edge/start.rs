@@ -29,9 +29,10 @@ use crate::telemetry::LogHandle;
 use crate::transport::stream::Streams;
 
 use super::clock::Clock;
+use super::cluster::Cluster;
 use super::cluster::heart::Heart;
 use super::cluster::reader::Reader;
-use super::cluster::{Cluster, teller};
+use super::cluster::teller::Teller;
 use super::engine::{Engine, Parts, Sizes};
 use super::farm_writer::{FarmWriter, WriterHandle, WriterParts, resolve_policy, stream_limits};
 use super::hands::FromStreams;
@@ -200,7 +201,7 @@ async fn join(engine: &Arc<Engine>, cluster: Option<&Arc<Cluster>>) -> Vec<JoinH
     vec![
         tokio::spawn(reader.run()),
         tokio::spawn(heart.run()),
-        tokio::spawn(teller::run(Arc::clone(engine), Arc::clone(cluster))),
+        tokio::spawn(Teller::new(Arc::clone(engine), Arc::clone(cluster)).run()),
     ]
 }
 

@@ -263,23 +263,29 @@ impl Engine {
         }
     }
 
-    /// Tells everything that this edge knows first hand.
-    pub fn tell_all(&self) {
-        let Some(cluster) = &self.cluster else { return };
-        let (farm, clocks) = (self.farm.load(), self.clock.reading());
+    /// Tells what operators and agents said here, as far as nothing later is known.
+    pub fn tell_words(&self, cluster: &Cluster) {
         cluster.tell_admin();
         self.tell_who_is_not_ready(cluster);
-        let mut users = Vec::new();
-        self.registrations.each(|aor, _| users.push(aor.clone()));
-        users
-            .iter()
-            .for_each(|aor| self.registrations.tell_bindings(cluster, aor, &register::TakenBack::Nothing, clocks));
-        self.look_at_shards(|shard| {
+    }
+
+    /// Tells the calls of one shard.
+    pub fn tell_calls(&self, cluster: &Cluster, shard: usize) {
+        let (farm, clocks) = (self.farm.load(), self.clock.reading());
+        self.look_at_shard(shard, |shard| {
             for lease in shard.iter().filter(|lease| lease.is_open()) {
                 let saved = saving::saved(lease, &farm, clocks);
                 cluster.tell_call(lease.key, Some(&saved));
             }
         });
+    }
+
+    /// Tells where the phones of these users are.
+    pub fn tell_phones(&self, cluster: &Cluster, users: &[Aor]) {
+        let clocks = self.clock.reading();
+        for aor in users {
+            self.registrations.tell_bindings(cluster, aor, &register::TakenBack::Nothing, clocks);
+        }
     }
 }
 

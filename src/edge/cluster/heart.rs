@@ -54,7 +54,9 @@ impl Heart {
                 if std::mem::replace(&mut self.is_away, false) {
                     tracing::info!("the shared store answers again");
                 }
-                self.hear(beaten);
+                for gone in self.hear(beaten) {
+                    self.forget(&gone).await;
+                }
                 if self.beat.is_multiple_of(SWEEP_EVERY) {
                     self.end_phones();
                     if self.cluster.is_first() {
@@ -90,7 +92,8 @@ impl Heart {
         }
     }
 
-    fn hear(&mut self, beaten: Beaten) {
+    /// Takes in who is there; returns who is gone.
+    fn hear(&mut self, beaten: Beaten) -> Vec<Arc<str>> {
         if self.epoch.as_ref() != Some(&beaten.epoch) {
             if self.epoch.is_some() {
                 tracing::warn!("the shared store was emptied; everything that this edge knows is told again");
@@ -111,16 +114,32 @@ impl Heart {
             (changes, members.is_first(&own))
         };
         self.cluster.is_first.store(is_first, Ordering::Relaxed);
-        changes.into_iter().for_each(|change| self.act_on(change));
+        changes.into_iter().filter_map(|change| self.act_on(change)).collect()
     }
 
-    fn act_on(&self, change: Change) {
+    /// The heartbeat of an edge that is gone is nobody's any more.
+    async fn forget(&self, edge: &str) {
+        if self.cluster.is_first()
+            && let Err(error) = self.cluster.shared.forget(edge).await
+        {
+            tracing::debug!(edge, "its heartbeat could not be forgotten: {error}");
+        }
+    }
+
+    fn act_on(&self, change: Change) -> Option<Arc<str>> {
         match change {
-            Change::Came(edge) => tracing::info!(edge = &*edge, "edge {edge} is here"),
-            Change::Restarted(edge) => tracing::info!(edge = &*edge, "edge {edge} has started anew"),
+            Change::Came(edge) => {
+                tracing::info!(edge = &*edge, "edge {edge} is here");
+                None
+            }
+            Change::Restarted(edge) => {
+                tracing::info!(edge = &*edge, "edge {edge} has started anew");
+                None
+            }
             Change::Gone(edge) => {
                 let inherited = self.inherit(&edge);
                 tracing::warn!(edge = &*edge, "edge {edge} is gone; {inherited} of its calls are this edge's now");
+                Some(edge)
             }
         }
     }

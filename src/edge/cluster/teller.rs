@@ -5,50 +5,91 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::edge::engine::Engine;
+use crate::edge::engine::{Engine, SHARDS};
+use crate::registrar::Aor;
 use crate::store::redis::Told;
 
 use super::Cluster;
 
 /// Entries of one batch.
 const BATCH_MAX: usize = 256;
+/// Users whose phones are told before these entries are on their way: a million at once would not find room.
+const USERS_MAX: usize = 4_096;
 /// Pause after a batch that could not be told.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Runs until it is aborted.
-pub async fn run(engine: Arc<Engine>, cluster: Arc<Cluster>) {
-    loop {
-        if cluster.owes_all.swap(false, Ordering::Relaxed) {
-            cluster.counts.resyncs.fetch_add(1, Ordering::Relaxed);
-            cluster.waiting.lock().clear();
-            engine.tell_all();
-        }
-        let batch = take(&cluster);
-        if batch.is_empty() {
-            cluster.wake.notified().await;
-            continue;
-        }
-        match cluster.shared.tell(&cluster.edge, &batch).await {
-            Ok(()) => {
-                cluster.counts.told.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            }
-            Err(error) => {
-                tracing::debug!("the shared store did not take {} entries: {error}", batch.len());
-                put_back(&cluster, batch);
+/// The task.
+pub struct Teller {
+    engine: Arc<Engine>,
+    cluster: Arc<Cluster>,
+}
+
+/// The store did not take what it was told.
+struct NotTaken;
+
+impl Teller {
+    /// For this edge.
+    pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>) -> Self {
+        Teller { engine, cluster }
+    }
+
+    /// Runs until it is aborted.
+    pub async fn run(self) {
+        loop {
+            let owes_all = self.cluster.owes_all.swap(false, Ordering::Relaxed);
+            let told = if owes_all { self.tell_everything().await } else { self.tell_waiting().await };
+            if told.is_err() {
+                self.cluster.owes_all.fetch_or(owes_all, Ordering::Relaxed);
                 tokio::time::sleep(PAUSE).await;
+            } else if !owes_all {
+                self.cluster.wake.notified().await;
             }
         }
     }
-}
 
-fn take(cluster: &Cluster) -> Vec<Told> {
-    let mut waiting = cluster.waiting.lock();
-    let most = waiting.len().min(BATCH_MAX);
-    waiting.drain(..most).collect()
-}
+    /// Step by step, so that what waits stays within its bound.
+    async fn tell_everything(&self) -> Result<(), NotTaken> {
+        self.cluster.counts.resyncs.fetch_add(1, Ordering::Relaxed);
+        self.cluster.waiting.lock().clear();
+        self.engine.tell_words(&self.cluster);
+        for shard in 0..SHARDS {
+            self.engine.tell_calls(&self.cluster, shard);
+            self.tell_waiting().await?;
+        }
+        let mut users: Vec<Aor> = Vec::new();
+        self.engine.registrations.each(|aor, _| users.push(aor.clone()));
+        for some in users.chunks(USERS_MAX) {
+            self.engine.tell_phones(&self.cluster, some);
+            self.tell_waiting().await?;
+        }
+        Ok(())
+    }
 
-/// In front of what came meanwhile.
-fn put_back(cluster: &Cluster, batch: Vec<Told>) {
-    let mut waiting = cluster.waiting.lock();
-    batch.into_iter().rev().for_each(|told| waiting.push_front(told));
+    /// Until nothing waits.
+    async fn tell_waiting(&self) -> Result<(), NotTaken> {
+        loop {
+            let batch = self.take();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.cluster.shared.tell(&self.cluster.edge, &batch).await {
+                tracing::debug!("the shared store did not take {} entries: {error}", batch.len());
+                self.put_back(batch);
+                return Err(NotTaken);
+            }
+            self.cluster.counts.told.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn take(&self) -> Vec<Told> {
+        let mut waiting = self.cluster.waiting.lock();
+        let most = waiting.len().min(BATCH_MAX);
+        waiting.drain(..most).collect()
+    }
+
+    /// In front of what came meanwhile.
+    fn put_back(&self, batch: Vec<Told>) {
+        let mut waiting = self.cluster.waiting.lock();
+        batch.into_iter().rev().for_each(|told| waiting.push_front(told));
+    }
 }
