@@ -12,7 +12,7 @@ use crate::agents::reservation::{Wanted, write_token};
 use crate::agents::{Agent, Book, Cause, Intent};
 use crate::dispatch::Farm;
 use crate::moment::Moment;
-use crate::registrar::{Aor, Binding, Permanent, Permanents};
+use crate::registrar::{AgentPolicy, Aor, Binding, Permanent, Permanents};
 use crate::store::StoreError;
 
 use super::view::{Viewer, shown};
@@ -186,6 +186,11 @@ impl Viewer {
                 agent,
             })
         })
+    }
+
+    /// Something about how agents are treated; `None` where there is no registrar.
+    pub fn with_policy<T>(&self, ask: impl FnOnce(&AgentPolicy) -> T) -> Option<T> {
+        self.engine.farm.load().registrar.as_ref().map(|service| ask(&service.policy))
     }
 
     fn agent_view(&self, aor: &Aor, bindings: &[Binding], farm: &Farm, now: Moment) -> AgentView {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::checked::{AuthConfig, ContactConfig, ListenConfig, RegistrarConfig};
 use crate::config::numbers::show_time;
 use crate::config::place::Path;
-use crate::config::raw::{RawAuth, RawConfig, RawContact, RawRegistrar};
+use crate::config::raw::{RawAuth, RawConfig, RawContact, RawRegistrar, RawUser};
 use crate::registrar::Terms;
 use crate::registrar::digest::Algorithm;
 
@@ -38,12 +38,13 @@ impl Check<'_> {
         };
         let mut keep_alive = KEEP_ALIVE;
         time(&mut keep_alive, registrar.keep_alive);
+        let agents = self.agents(raw, registrar, auth.as_ref().map(|auth| &auth.users));
         Some(RegistrarConfig {
             keep_alive,
             auth,
             terms: self.terms(registrar),
             not_registered: registrar.not_registered.map_or(NOT_REGISTERED, |code| code.0.0),
-            agents: self.agents(raw),
+            agents,
             agi: raw.agents.as_ref().and_then(|agents| agents.agi).map(|address| address.0.0),
             contacts: self.permanent_contacts(registrar.contacts.as_deref().unwrap_or_default(), listen),
         })
@@ -83,8 +84,11 @@ impl Check<'_> {
             let what = "everybody who reaches the edge could take any agent's calls";
             self.refuse(&path.key("auth"), what, Some("auth: digest; or `auth: open`, which says that this is meant"));
         }
-        for key in ["users", "users_file"] {
-            if self.tree.find(&path.key(key)).is_some() {
+        // Users without a password have skills, or are members of queues.
+        let has_secret = |user: &RawUser| user.password.is_some() || user.md5.is_some() || user.sha256.is_some();
+        let has_secrets = raw.registrar.iter().flat_map(|registrar| registrar.users.iter().flatten()).any(has_secret);
+        for (key, asks) in [("users", has_secrets), ("users_file", true)] {
+            if asks && self.tree.find(&path.key(key)).is_some() {
                 self.warn(&path.key(key), "nobody is asked for a password", "auth: digest asks");
             }
         }
