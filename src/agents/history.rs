@@ -97,6 +97,10 @@ impl History {
         if self.entries.len() == CHANGES_MAX {
             self.entries.pop_front();
         }
+        // Room for one at first: who registers and is never called has no other.
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len().max(1));
+        }
         self.entries.push_back(entry);
     }
 

@@ -159,6 +159,13 @@ fn what_nodes_would_ask_in_vain_is_told() {
         whats(&queues(", publish: true, queues: [{ name: q1, options: { stategy: ringall } }]")),
         ["Asterisk 22 has no such option of a queue"]
     );
+    let far = "listen: [\"udp://192.0.2.1:5060\"]\n";
+    let asked = queues(", publish: true, queues: [{ name: q1 }]");
+    let near = check(&format!("{far}{POOLS}{asked}"), &environment()).unwrap();
+    assert!(near.warnings.iter().any(|warning| warning.what == "nodes on other machines cannot reach the API"));
+    let api = "api: { listen: \"192.0.2.1:8080\", token: a long one of some length }\n";
+    let reached = check(&format!("{far}{POOLS}{asked}{api}"), &environment()).unwrap();
+    assert!(reached.warnings.iter().all(|warning| warning.path != "agents.realtime"));
     let open = "registrar: { auth: none }\nagents: { queues: [{ name: q1, members: [1001] }] }\n";
     assert!(warnings(open).is_empty(), "whoever comes may be one");
 }

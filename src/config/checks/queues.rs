@@ -11,6 +11,7 @@ use crate::config::words::{Given, TextOr};
 use crate::registrar::{Aor, Member, Person, Queue, Realtime};
 use crate::sip::pattern::Pattern;
 
+use super::registrar::listens_elsewhere;
 use super::{Check, MEMBERS_MAX, Placed};
 
 /// Who can be in a queue.
@@ -137,18 +138,14 @@ impl Check<'_> {
         }
     }
 
-    /// Nodes that ask the edge have to reach it, and have queues at all.
     pub(super) fn realtime(&mut self, raw: &RawConfig, queues: usize, publish: bool) -> Realtime {
-        let agents = raw.agents.as_ref();
-        let realtime = match agents.and_then(|agents| agents.realtime) {
+        let realtime = match raw.agents.as_ref().and_then(|agents| agents.realtime) {
             None | Some(RawRealtime::Off) => return Realtime::Off,
             Some(RawRealtime::Members) => Realtime::Members,
             Some(RawRealtime::Queues) => Realtime::Queues,
         };
         let path = Path::to("agents").key("realtime");
-        if matches!(raw.api, Some(TextOr::Text(_))) {
-            self.refuse(&path, "nodes ask the API, which is off", Some("api: { listen: \"ADDRESS:8080\" }"));
-        }
+        self.is_asked_at_the_api(&path, raw);
         if queues == 0 && !self.tree.is_lost(&Path::to("agents").key("queues")) {
             self.warn(&path, "there are no queues that nodes could ask for", "agents.queues");
         }
@@ -156,6 +153,22 @@ impl Check<'_> {
             self.warn(&path, "queues are not told what their members do", "publish: true");
         }
         realtime
+    }
+
+    /// Nodes that ask the edge have to reach it.
+    fn is_asked_at_the_api(&mut self, path: &Path, raw: &RawConfig) {
+        let listen = match &raw.api {
+            Some(TextOr::Text(_)) => {
+                let hint = "api: { listen: \"ADDRESS:8080\" }";
+                return self.refuse(path, "nodes ask the API, which is off", Some(hint));
+            }
+            Some(TextOr::Map(api)) => api.listen.map(|listen| listen.0.0),
+            None => None,
+        };
+        let is_near = listen.is_none_or(|listen| listen.ip().to_canonical().is_loopback());
+        if is_near && listens_elsewhere(raw) {
+            self.warn(path, "nodes on other machines cannot reach the API", "api.listen: an address that nodes reach");
+        }
     }
 }
 

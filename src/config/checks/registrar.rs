@@ -7,6 +7,7 @@ use crate::config::checked::{AuthConfig, ContactConfig, ListenConfig, RegistrarC
 use crate::config::numbers::show_time;
 use crate::config::place::Path;
 use crate::config::raw::{RawAuth, RawConfig, RawContact, RawRegistrar, RawUser};
+use crate::config::words::TextOr;
 use crate::registrar::Terms;
 use crate::registrar::digest::Algorithm;
 
@@ -19,6 +20,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(25);
 
 /// What is answered to a call for a user who is registered nowhere.
 const NOT_REGISTERED: u16 = 480;
+
+/// Whether others than this machine reach the edge.
+pub(super) fn listens_elsewhere(raw: &RawConfig) -> bool {
+    raw.listen.iter().flatten().any(|listener| {
+        let uri = match listener {
+            TextOr::Text(uri) => uri,
+            TextOr::Map(listener) => &listener.uri.0,
+        };
+        !uri.bind.ip().to_canonical().is_loopback()
+    })
+}
 
 impl Check<'_> {
     pub(super) fn registrar(&mut self, raw: &RawConfig, listen: &[ListenConfig]) -> Option<RegistrarConfig> {
@@ -73,13 +85,7 @@ impl Check<'_> {
 
     fn open_to_all(&mut self, raw: &RawConfig, word: RawAuth) {
         let path = Path::to("registrar");
-        let elsewhere = raw.listen.iter().flatten().any(|listener| {
-            let uri = match listener {
-                crate::config::words::TextOr::Text(uri) => uri,
-                crate::config::words::TextOr::Map(listener) => &listener.uri.0,
-            };
-            !uri.bind.ip().to_canonical().is_loopback()
-        });
+        let elsewhere = listens_elsewhere(raw);
         if elsewhere && word == RawAuth::None {
             let what = "everybody who reaches the edge could take any agent's calls";
             self.refuse(&path.key("auth"), what, Some("auth: digest; or `auth: open`, which says that this is meant"));
