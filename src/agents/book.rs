@@ -189,7 +189,7 @@ impl Book {
         let agent = self.agents.get_mut(aor.as_bytes())?;
         let idle_since = agent.idle_since.unwrap_or(now);
         let queue = wanted.queue.and_then(kept);
-        agent.reservation = Some(Reservation { token: wanted.token, ends, idle_since, queue });
+        agent.reservation = Some(Box::new(Reservation { token: wanted.token, ends, idle_since, queue }));
         self.reservations.insert((ends, aor.clone()));
         self.counts.made += 1;
         self.report(&aor, Cause::Reserved, wanted.queue, now);
@@ -201,7 +201,7 @@ impl Book {
         let reservation = agent.reservation.take()?;
         agent.idle_before = Some(reservation.idle_since);
         self.reservations.remove(&(reservation.ends, aor.clone()));
-        Some(reservation)
+        Some(*reservation)
     }
 
     /// What became of reservations since the start.
