@@ -99,6 +99,7 @@ pub struct Agent {
     pub(super) is_registered: bool,
     pub(super) intent: Intent,
     pub(super) wrapup_ends: Option<Moment>,
+    /// Boxed: few have one, and a million agents are in memory.
     pub(super) reservation: Option<Box<Reservation>>,
     /// The state that was reported last, and since when.
     pub(super) reported: State,

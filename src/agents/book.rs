@@ -219,12 +219,12 @@ impl Book {
         Some(aor)
     }
 
-    fn end_reservation(&mut self, aor: &Aor) -> Option<Box<Reservation>> {
+    fn end_reservation(&mut self, aor: &Aor) -> Option<Reservation> {
         let agent = self.agents.get_mut(aor.as_bytes())?;
         let reservation = agent.reservation.take()?;
         agent.idle_before = Some(reservation.idle_since);
         self.reservations.remove(&(reservation.ends, aor.clone()));
-        Some(reservation)
+        Some(*reservation)
     }
 
     /// What became of reservations since the start.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::registrar::Person;
+use crate::registrar::{Person, Queue};
 
 use super::*;
 
@@ -88,7 +88,8 @@ fn a_call_from_a_queue_is_followed_by_wrap_up_and_a_direct_one_is_not() {
 #[test]
 fn wrap_up_goes_by_the_queue_that_called_and_a_users_own_stands_before_it() {
     let mut policy = policy();
-    policy.queues.insert("q700".into(), Duration::from_secs(20));
+    let queue = Queue { wrapup: Some(Duration::from_secs(20)), ..Queue::default() };
+    policy.queues.insert("q700".into(), queue);
     for (own, expected) in [(None, 20), (Some(Duration::from_secs(3)), 3)] {
         policy.people.insert(anna(), Person { wrapup: own, ..Person::default() });
         let mut book = registered();

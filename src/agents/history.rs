@@ -100,9 +100,9 @@ impl History {
         if self.entries.len() == CHANGES_MAX {
             self.entries.pop_front();
         }
-        if self.entries.is_empty() {
-            // Most users do nothing but register, and a million of them do.
-            self.entries.reserve_exact(1);
+        // Room for one at first: who registers and is never called has no other.
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len().max(1));
         }
         self.entries.push_back(entry);
     }

@@ -37,7 +37,10 @@ pub fn describe() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas(),
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "password": { "type": "http", "scheme": "basic", "description": "The token as password, for nodes." },
+            },
         },
     })
 }
@@ -72,7 +75,9 @@ fn operation(route: &Route) -> Value {
         },
     });
     if route.needs_token {
-        operation["security"] = json!([{ "token": [] }]);
+        let mut ways = vec![json!({ "token": [] })];
+        ways.extend(routes::is_for_nodes(route.path).then(|| json!({ "password": [] })));
+        operation["security"] = json!(ways);
     }
     match route.path {
         "/api/v1/nodes/{name}/state" => {
@@ -92,6 +97,12 @@ fn operation(route: &Route) -> Value {
             let properties = json!({ "skills": text, "queue": text, "hold_secs": { "type": "integer" } });
             let schema = json!({ "schema": { "type": "object", "properties": properties } });
             operation["requestBody"] = json!({ "content": { "application/x-www-form-urlencoded": schema } });
+        }
+        "/rt/{table}/{operation}" => {
+            let properties = json!({ "name": { "type": "string" } });
+            let schema = json!({ "schema": { "type": "object", "properties": properties } });
+            operation["requestBody"] = json!({ "content": { "application/x-www-form-urlencoded": schema } });
+            operation["responses"]["default"] = json!({ "description": "No answer, and no body." });
         }
         "/api/v1/config/diff" => {
             let schema = json!({ "application/yaml": { "schema": { "type": "string" } } });

@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, get, post, put};
 
 use crate::edge::view::Viewer;
 
-use super::{calls, config, events, nodes, openapi, registrations, status};
+use super::{calls, config, events, nodes, openapi, realtime, registrations, status};
 
 /// One path.
 pub struct Route {
@@ -24,6 +24,17 @@ pub struct Route {
 
 /// Where a dialplan reserves an agent by CURL().
 pub const RESERVE_DIAL: &str = "/api/v1/agents/reserve/dial";
+
+/// Where nodes ask for queues and their members.
+pub const REALTIME: &str = "/rt/";
+
+/// Where one user's phones are.
+const LOCATION: &str = "/api/v1/location/";
+
+/// Whether a node asks here: from a dialplan or by realtime, by forms, and with the token in a URL.
+pub fn is_for_nodes(path: &str) -> bool {
+    path.starts_with(REALTIME) || path.starts_with(LOCATION) || path == RESERVE_DIAL
+}
 
 /// Everything that is served.
 pub fn all() -> Vec<Route> {
@@ -84,6 +95,13 @@ pub fn all() -> Vec<Route> {
         route("get", "/api/v1/location/{aor}/dial", "For CURL() in a dialplan: `state,what to dial`.", None, || {
             get(registrations::dial)
         }),
+        route(
+            "post",
+            "/rt/{table}/{operation}",
+            "Realtime (`res_config_curl`): queues and their members.",
+            None,
+            || post(realtime::answer),
+        ),
         route("get", "/api/v1/events", "What happens, as Server-Sent Events; `kind` chooses.", Some("News"), || {
             get(events::stream)
         }),

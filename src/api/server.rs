@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -86,7 +88,11 @@ async fn guard(token: Option<Arc<str>>, request: Request, next: Next) -> Respons
         return next.run(request).await;
     }
     match &token {
-        Some(token) if !shows(request.headers(), token) => {
+        // What stands in the body of a refusal would be a row to a node.
+        Some(token) if !may(path, request.headers(), token) && path.starts_with(routes::REALTIME) => {
+            return StatusCode::UNAUTHORIZED.into_response();
+        }
+        Some(token) if !may(path, request.headers(), token) => {
             let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
             return refusal.hint("send `Authorization: Bearer TOKEN`, or use --token").into_response();
         }
@@ -99,16 +105,64 @@ async fn guard(token: Option<Arc<str>>, request: Request, next: Next) -> Respons
     next.run(request).await
 }
 
-fn shows(headers: &HeaderMap, token: &str) -> bool {
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    shown.is_some_and(|shown| bool::from(shown.ct_eq(token.as_bytes())))
+fn may(path: &str, headers: &HeaderMap, token: &str) -> bool {
+    let Some(shown) = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) else { return false };
+    let bearer = shown.strip_prefix(b"Bearer ").is_some_and(|shown| is_the_same(shown, token));
+    bearer || (routes::is_for_nodes(path) && password(shown).is_some_and(|shown| is_the_same(&shown, token)))
 }
 
-/// CURL() in a dialplan sends forms and nothing else. A browser that sends one from a page of another site says from where.
+fn is_the_same(shown: &[u8], token: &str) -> bool {
+    bool::from(shown.ct_eq(token.as_bytes()))
+}
+
+/// The password of `Basic` (RFC 7617), which is all that a URL like `http://edge:TOKEN@ADDRESS/` can show. The user says nothing.
+fn password(shown: &[u8]) -> Option<Vec<u8>> {
+    let both = BASE64_STANDARD.decode(shown.strip_prefix(b"Basic ")?).ok()?;
+    let colon = both.iter().position(|octet| *octet == b':')?;
+    Some(both[colon + 1..].to_vec())
+}
+
+/// What nodes send are forms and nothing else. A browser that sends one from a page of another site says from where.
 fn is_deliberate(path: &str, headers: &HeaderMap) -> bool {
-    if path == super::routes::RESERVE_DIAL && !headers.contains_key(header::ORIGIN) {
+    if routes::is_for_nodes(path) && !headers.contains_key(header::ORIGIN) {
         return true;
     }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.starts_with("application/json") || kind.starts_with("application/yaml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(authorization: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(authorization).unwrap())])
+    }
+
+    #[test]
+    fn nodes_may_show_the_token_as_a_password_and_operators_may_not() {
+        // edge:secret, edge:other, :secret and a text without a colon
+        let basic = ["ZWRnZTpzZWNyZXQ=", "ZWRnZTpvdGhlcg==", "OnNlY3JldA==", "c2VjcmV0", "%%%"];
+        let paths = ["/rt/queues/single", "/api/v1/location/1001/dial", "/api/v1/agents/reserve/dial"];
+        for path in paths {
+            let found = basic.map(|word| may(path, &headers(&format!("Basic {word}")), "secret"));
+            assert_eq!(found, [true, false, true, false, false], "{path}");
+            assert!(may(path, &headers("Bearer secret"), "secret") && !may(path, &headers("Bearer other"), "secret"));
+            assert!(!may(path, &HeaderMap::new(), "secret"));
+        }
+        for path in ["/api/v1/config", "/api/v1/agents/1001/state", "/metrics", "/rt"] {
+            assert!(!may(path, &headers("Basic ZWRnZTpzZWNyZXQ="), "secret"), "{path}");
+            assert!(may(path, &headers("Bearer secret"), "secret"));
+        }
+    }
+
+    #[test]
+    fn a_form_from_a_page_of_another_site_is_nothing_that_a_node_sent() {
+        let mut form = HeaderMap::new();
+        form.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        assert!(is_deliberate("/rt/queues/single", &form) && is_deliberate(routes::RESERVE_DIAL, &form));
+        assert!(!is_deliberate("/api/v1/config/reload", &form));
+        form.insert(header::ORIGIN, HeaderValue::from_static("http://elsewhere.example"));
+        assert!(!is_deliberate("/rt/queues/single", &form) && !is_deliberate(routes::RESERVE_DIAL, &form));
+    }
 }

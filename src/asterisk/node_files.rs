@@ -2,13 +2,17 @@
 //!
 //! The templates beside this file are also the documentation: each option that is not self-evident carries its reason.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::Config;
 use crate::config::checked::{AriConfig, NodeConfig, Surplus};
 use crate::dispatch::node::NodeUri;
-use crate::registrar::Aor;
+use crate::registrar::{Aor, Member, Queue, Realtime};
+
+use super::queues;
+use super::realtime::encoded;
 
 /// Folders of an Asterisk, as the package sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +87,13 @@ const AGI: [(&str, &str); 2] = [
     ("extensions.conf", include_str!("templates/agi-extensions.conf")),
 ];
 
+/// The same, when nodes ask the edge who is in a queue.
+const REALTIME: [(&str, &str); 3] = [
+    ("modules.conf", include_str!("templates/realtime-modules.conf")),
+    ("extconfig.conf", include_str!("templates/extconfig.conf")),
+    ("res_curl.conf", include_str!("templates/res_curl.conf")),
+];
+
 /// Reasons for not being ready that have a feature code, a digit each.
 const REASON_CODES_MAX: usize = 9;
 
@@ -95,6 +106,9 @@ const ARI: [(&str, &str); 3] = [
 
 /// Members of the queue that is written as an example.
 const MEMBERS_MAX: usize = 1_000;
+
+/// The queue that is written where none is configured.
+const EXAMPLE: &str = "q700";
 
 /// Where a URL without a port leads.
 const HTTP_PORT: u16 = 80;
@@ -119,10 +133,13 @@ pub fn node_files(
     let mut files: Vec<NodeFile> = TEMPLATES.into_iter().map(fill).collect();
     let registrar = config.registrar.as_ref();
     let has_ari = config.ari.as_ref().is_some_and(|ari| ari.url_of(found).is_some());
-    let publish = PUBLISH.into_iter().filter(|_| registrar.is_some_and(|registrar| registrar.agents.publish));
+    let publishes = registrar.is_some_and(|registrar| registrar.agents.publish);
+    let publish = PUBLISH.into_iter().filter(|_| publishes);
+    let asks = publishes && config.api.is_some() && realtime(config) != Realtime::Off;
+    let realtime = REALTIME.into_iter().filter(|_| asks);
     let agi = AGI.into_iter().filter(|_| registrar.is_some_and(|registrar| registrar.agi.is_some()));
     let ari = ARI.into_iter().filter(|_| has_ari);
-    for part in publish.chain(agi).chain(ari).map(fill) {
+    for part in publish.chain(realtime).chain(agi).chain(ari).map(fill) {
         match files.iter_mut().find(|file| file.name == part.name) {
             Some(file) => file.text += &part.text,
             None => files.push(part),
@@ -160,7 +177,9 @@ fn values(config: &Config, node: &NodeConfig, ip: IpAddr, folders: &Folders) -> 
         ("spool_dir", folders.spool.clone()),
         ("key_dir", folders.key.clone()),
         ("max_calls_line", max_calls),
-        ("queue_members", queue_members(config)),
+        ("queues", queues(config)),
+        ("queue_extensions", queue_extensions(config)),
+        ("realtime_tables", realtime_tables(config, &edge_host)),
         ("reason_codes", reason_codes(config)),
         ("skill", skill(config).to_owned()),
         ("of_skill", if skill(config).is_empty() { String::new() } else { format!(" for {}", skill(config)) }),
@@ -209,19 +228,85 @@ fn skill(config: &Config) -> &str {
 /// Where nodes ask by FastAGI: at every address of the edge is at that one which they reach it by.
 fn agi_address(config: &Config, edge_host: &str) -> String {
     let Some(agi) = config.registrar.as_ref().and_then(|registrar| registrar.agi) else { return String::new() };
-    if agi.ip().is_unspecified() { format!("{edge_host}:{}", agi.port()) } else { agi.to_string() }
+    reached_at(agi, edge_host)
+}
+
+fn reached_at(listen: SocketAddr, edge_host: &str) -> String {
+    if listen.ip().is_unspecified() { format!("{edge_host}:{}", listen.port()) } else { listen.to_string() }
+}
+
+fn realtime(config: &Config) -> Realtime {
+    config.registrar.as_ref().map_or(Realtime::Off, |registrar| registrar.agents.realtime)
+}
+
+/// The configured queues, or an example.
+fn known_queues(config: &Config) -> Cow<'_, BTreeMap<Box<str>, Queue>> {
+    let known = config.registrar.iter().map(|registrar| &registrar.agents.queues).find(|queues| {
+        // Where only the wrap-up of queues is said, they are in files that somebody wrote.
+        realtime(config) != Realtime::Off || queues.values().any(|queue| !queue.members.is_empty())
+    });
+    known.map_or_else(|| Cow::Owned(example(config)), Cow::Borrowed)
 }
 
 /// All users as members of one queue.
-fn queue_members(config: &Config) -> String {
+fn example(config: &Config) -> BTreeMap<Box<str>, Queue> {
     let auth = config.registrar.as_ref().and_then(|registrar| registrar.auth.as_ref());
     let mut users: Vec<&Aor> = auth.iter().flat_map(|auth| auth.users.names()).collect();
     users.sort_unstable();
-    let member = |name: &Aor| {
-        let name = String::from_utf8_lossy(name.as_bytes());
-        format!("member => Local/{name}@edge-agent/n,0,{name},Custom:{name}")
+    let members = users.into_iter().take(MEMBERS_MAX).map(|user| Member { user: user.clone(), penalty: 0 }).collect();
+    [(EXAMPLE.into(), Queue { members, ..Queue::default() })].into()
+}
+
+/// What `queues.conf` says of queues; nothing where nodes ask for them as a whole.
+fn queues(config: &Config) -> String {
+    if realtime(config) == Realtime::Queues {
+        return "; The queues are the edge's: agents.queues of its configuration. One that stood here would outvote it.".to_owned();
+    }
+    let option = |(name, value, why): (&str, &str, &str)| {
+        let line = format!("{name} = {value}");
+        if why.is_empty() { line } else { format!("{line:<35} ; {why}") }
     };
-    users.into_iter().take(MEMBERS_MAX).map(member).collect::<Vec<_>>().join("\n")
+    let standard: Vec<String> = queues::standard(realtime(config)).map(option).collect();
+    let known = known_queues(config);
+    let sections = known.iter().map(|(name, queue)| section(name, queue, realtime(config)));
+    std::iter::once(format!("[standard](!)\n{}", standard.join("\n"))).chain(sections).collect::<Vec<_>>().join("\n\n")
+}
+
+fn section(name: &str, queue: &Queue, realtime: Realtime) -> String {
+    let own = queue.options.iter().map(|(name, value)| format!("{name} = {value}"));
+    let members: Vec<String> = match realtime {
+        Realtime::Off => {
+            let what = "; interface, penalty, name, where the state comes from".to_owned();
+            std::iter::once(what).chain(queue.members.iter().map(queues::member_line)).collect()
+        }
+        Realtime::Members | Realtime::Queues => vec!["; its members are asked of the edge (extconfig.conf)".to_owned()],
+    };
+    std::iter::once(format!("[{name}](standard)")).chain(own).chain(members).collect::<Vec<_>>().join("\n")
+}
+
+/// A number for each queue.
+fn queue_extensions(config: &Config) -> String {
+    let extension = |name: &str| {
+        format!(
+            "exten => {},1,Set(__EDGE_ALEG=${{CHANNEL(pjsip,call-id)}})\n same => n,Set(__EDGE_QUEUE={name})\n \
+             same => n,Answer()\n same => n,Queue({name},,,,300)\n same => n,Hangup()",
+            queues::number(name)
+        )
+    };
+    known_queues(config).keys().map(|name| extension(name)).collect::<Vec<_>>().join("\n")
+}
+
+/// What a node asks for, and where. The token goes as the password of a user whose name says nothing.
+fn realtime_tables(config: &Config, edge_host: &str) -> String {
+    let Some(api) = &config.api else { return String::new() };
+    let at = reached_at(api.listen, edge_host);
+    let token = api.token.as_ref().map(|token| format!("edge:{}@", encoded(token.reveal())));
+    let table = |name: &str| format!("{name} => curl,http://{}{at}/rt/{name}", token.as_deref().unwrap_or_default());
+    match realtime(config) {
+        Realtime::Off => String::new(),
+        Realtime::Members => table("queue_members"),
+        Realtime::Queues => [table("queues"), table("queue_members")].join("\n"),
+    }
 }
 
 /// Where the node reaches the edge: the first listener of the node's address family, as others see it.
@@ -349,6 +434,59 @@ mod tests {
             1
         );
         assert!(!agents("publish: true").contains("agi"));
+    }
+
+    fn file(keys: &str, name: &str) -> String {
+        let text = format!(
+            "listen: [\"udp://192.0.2.1:5060\"]\npools: {{ inbound: {{ nodes: [{{ name: ast-1, uri: \"sip:192.0.2.11\" }}] }} }}\n\
+             api: {{ listen: \"0.0.0.0:8080\", token: \"a/b@c and so on\" }}\n\
+             registrar: {{ users: [{{ name: 1001, password: a }}, {{ name: 1002, password: b }}] }}\nagents: {{ publish: true, {keys} }}\n"
+        );
+        let files = made(&check(&text, &SystemEnvironment).unwrap().config, None);
+        assert!(files.iter().all(|file| !file.text.contains("{{")));
+        files.into_iter().find(|file| file.name == name).map_or_else(String::new, |file| file.text)
+    }
+
+    const QUEUES: &str = "queues: [{ name: q700, members: [{ user: 1002, penalty: 3 }], options: { timeout: 20 } }, \
+                          { name: sales, members: [1001] }]";
+
+    #[test]
+    fn without_queues_all_users_are_in_an_example_and_with_some_these_are_written() {
+        let (example, own) = (file("wrapup: 1s", "queues.conf"), file(QUEUES, "queues.conf"));
+        let member = "member => Local/1001@edge-agent/n,0,1001,Custom:1001";
+        assert!(example.contains("[q700](standard)\n") && example.contains(member), "{example}");
+        let end = "[q700](standard)\ntimeout = 20\n; interface, penalty, name, where the state comes from\n\
+                   member => Local/1002@edge-agent/n,3,1002,Custom:1002\n\n[sales](standard)\n";
+        assert!(own.contains(end) && own.matches("member =>").count() == 2, "{own}");
+        assert!(own.contains("joinempty = paused,invalid "), "{own}");
+        let extensions = file(QUEUES, "extensions.conf");
+        assert!(extensions.contains("exten => 700,1,") && extensions.contains("Queue(q700,,,,300)"), "{extensions}");
+        assert!(
+            extensions.contains("exten => sales,1,") && extensions.contains("Set(__EDGE_QUEUE=sales)"),
+            "{extensions}"
+        );
+        assert_eq!(file("queues: [{ name: q9, wrapup: 5s }]", "queues.conf"), example);
+    }
+
+    #[test]
+    fn nodes_that_ask_for_members_have_the_queues_and_those_that_ask_for_queues_have_none() {
+        let members = format!("realtime: members, {QUEUES}");
+        let queues = format!("realtime: queues, {QUEUES}");
+        let text = file(&members, "queues.conf");
+        assert!(text.contains("[q700](standard)\ntimeout = 20\n") && !text.contains("member =>"), "{text}");
+        assert!(text.contains("joinempty = yes "), "{text}");
+        let text = file(&queues, "queues.conf");
+        assert!(!text.contains("[q700]") && !text.contains("[standard]"), "{text}");
+        let url = "curl,http://edge:a%2Fb%40c%20and%20so%20on@192.0.2.1:8080/rt/";
+        let table = |name: &str| format!("\n{name} => {url}{name}\n");
+        assert!(file(&queues, "extconfig.conf").contains(&table("queues")));
+        assert!(file(&queues, "extconfig.conf").contains(&table("queue_members")));
+        let text = file(&members, "extconfig.conf");
+        assert!(text.contains(&table("queue_members")) && !text.contains(&table("queues")), "{text}");
+        assert!(file(&members, "res_curl.conf").contains("httptimeout => 2"));
+        assert!(file(&members, "modules.conf").contains("load = res_config_curl.so"));
+        assert_eq!(file(QUEUES, "extconfig.conf"), "");
+        assert!(!file(QUEUES, "modules.conf").contains("curl"));
     }
 
     #[test]

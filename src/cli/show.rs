@@ -181,17 +181,21 @@ pub fn registrations(users: &[AgentView]) -> String {
 /// Why a call went where it went.
 pub fn explain(explain: &ExplainView) -> String {
     let mut text = format!("call {} to {} from {}\n", explain.call_id, explain.called, explain.from);
-    text += &format!(
-        "rule {} -> pool {} ({} nodes), chosen by {}\n\n",
-        explain.rule, explain.pool, explain.pool_size, explain.choice
-    );
+    // A call to an agent, or one node's to another, is chosen from no pool.
+    let pool = match explain.pool.as_str() {
+        "" => String::new(),
+        pool => format!(" -> pool {pool} ({} nodes)", explain.pool_size),
+    };
+    text += &format!("rule {}{pool}, chosen by {}\n\n", explain.rule, explain.choice);
     let candidate = |c: &crate::edge::view::CandidateView| {
         let barred = c.barred.clone().map_or_else(String::new, |why| format!("barred: {why}"));
         vec![c.node.clone(), c.calls.to_string(), format!("{:.1}", c.weight), format!("{:.3}", c.load), barred]
     };
     let rows: Vec<Vec<String>> = explain.candidates.iter().map(candidate).collect();
-    text += &table(&["CANDIDATE", "CALLS", "WEIGHT", "(CALLS+1)/WEIGHT", ""], &rows);
-    text.push('\n');
+    if !rows.is_empty() {
+        text += &table(&["CANDIDATE", "CALLS", "WEIGHT", "(CALLS+1)/WEIGHT", ""], &rows);
+        text.push('\n');
+    }
     let tried = |(number, t): (usize, &crate::edge::view::TryView)| {
         let at = t.result_after_ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
         vec![

@@ -215,6 +215,23 @@ fn rules_come_change_move_and_go() {
 }
 
 #[test]
+fn a_queue_that_changes_is_told_with_its_members_counted() {
+    let agents = |queue: &str, more: &str| {
+        format!(
+            "{OLD}registrar: {{ users: [{{ name: 1, password: a }}, {{ name: 2, password: b }}] }}\n\
+             agents: {{ publish: true, {more} queues: [{{ name: q1, {queue} }}] }}\n"
+        )
+    };
+    let (one, both) = (agents("wrapup: 5s, members: [1]", ""), agents("wrapup: 5s, members: [1, 2]", ""));
+    let told = lines(&one, &both);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("q1 5s 1 members (") && told[0].contains("q1 5s 2 members ("), "{told:?}");
+    let told = lines(&both, &agents("wrapup: 5s, members: [1, 2], options: { timeout: 20 }", "realtime: members,"));
+    assert!(told.iter().any(|line| line.contains("timeout=20")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("agents.realtime") && line.contains("members")), "{told:?}");
+}
+
+#[test]
 fn there_and_back_is_no_change_and_a_change_is_one_generation() {
     let config = |text: &str| check(text, &BTreeMap::new()).unwrap().config;
     let (old, new) = (config(OLD), config(&OLD.replace("weight: 10", "weight: 11")));

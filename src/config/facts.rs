@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::calls::tries::FailoverPolicy;
 use crate::dispatch::farm::Generation;
 use crate::dispatch::health::HealthPolicy;
-use crate::registrar::{Terms, Users};
+use crate::registrar::{Member, Queue, Realtime, Terms, Users};
 
 use super::checked::{
     AriConfig, Config, ContactConfig, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RegistrarConfig,
@@ -140,6 +140,7 @@ fn registrar(config: &Config) -> Vec<Fact> {
         ("agents.gate", or_none(registrar.map(|registrar| registrar.agents.gate.as_str()))),
         ("agents.wrapup", or_none(registrar.map(|registrar| show_time(registrar.agents.wrapup)))),
         ("agents.queues", list(registrar.iter().flat_map(|registrar| queues(registrar)))),
+        ("agents.realtime", realtime(registrar)),
         ("agents.reasons", list(registrar.iter().flat_map(|registrar| &registrar.agents.reasons))),
         ("registrar.users.skills", registrar.map_or_else(|| NONE.to_owned(), people)),
         ("agents.publish", or_none(registrar.map(|registrar| registrar.agents.publish))),
@@ -170,7 +171,35 @@ fn contact(contact: &ContactConfig) -> String {
 }
 
 fn queues(registrar: &RegistrarConfig) -> Vec<String> {
-    registrar.agents.queues.iter().map(|(name, wrapup)| format!("{name} {}", show_time(*wrapup))).collect()
+    registrar.agents.queues.iter().map(|(name, known)| queue(name, known)).collect()
+}
+
+/// `q700 20s 2 members (0123abcd) strategy=rrmemory`, without what is not said of it.
+fn queue(name: &str, queue: &Queue) -> String {
+    let mut words = vec![name.to_owned()];
+    words.extend(queue.wrapup.map(show_time));
+    if !queue.members.is_empty() {
+        words.push(format!("{} members ({})", queue.members.len(), members(&queue.members)));
+    }
+    words.extend(queue.options.iter().map(|(name, value)| format!("{name}={value}")));
+    words.join(" ")
+}
+
+fn members(members: &[Member]) -> String {
+    let mut digest = Sha256::new().chain_update("cordboard members");
+    for member in members {
+        let user = member.user.as_bytes();
+        digest.update((user.len() as u64).to_be_bytes());
+        digest.update(user);
+        digest.update(member.penalty.to_be_bytes());
+    }
+    digest.finalize()[..4].iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// How nodes learn who is in a queue; a file that does not say it keeps its generation.
+fn realtime(registrar: Option<&RegistrarConfig>) -> String {
+    let said = registrar.map(|registrar| registrar.agents.realtime).filter(|realtime| *realtime != Realtime::Off);
+    or_none(said.map(Realtime::as_str))
 }
 
 /// Of how many users something particular is said, and a hash over it.

@@ -101,12 +101,73 @@ fn an_agents_queues_reasons_and_skills_are_names() {
         "agents.queues[1].name",
         "the queue q1 stands at 4:28 already",
     );
-    assert_one(&agents("{ queues: [{ name: q1 }] }"), (4, 20), "agents.queues[0]", "`wrapup` is missing");
     let what = "must be a reason: 1 to 64 letters, digits, blanks, `-`, `_` or `.`, not `lunch, sleep`";
     assert_one(&agents("{ reasons: [\"lunch, sleep\"] }"), (4, 21), "agents.reasons[0]", what);
     let users = "registrar: { users: [{ name: 1001, password: a, skills: [\"a&b\"] }] }\n";
     let what = "must be a name: 1 to 64 letters, digits, `-`, `_` or `.`, a letter or digit first, not `a&b`";
     assert_one(users, (3, 58), "registrar.users[0].skills[0]", what);
+}
+
+const QUEUES: &str =
+    "registrar: { users: [{ name: 1001, password: a, skills: [sales] }, { name: 1002, password: b }] }\n";
+
+#[test]
+fn a_queues_members_are_users_patterns_of_users_or_those_with_a_skill() {
+    let queue = |text: &str| format!("{QUEUES}agents: {{ publish: true, queues: [{{ name: q1, {text} }}] }}\n");
+    let first = "agents.queues[0].members[0]";
+    for (member, what) in [
+        ("1003", "there is no user 1003"),
+        ("\"2*\"", "there is no user 2*"),
+        ("{ user: 1003, penalty: 1 }", "there is no user 1003"),
+        ("{ skill: english }", "no user has the skill english"),
+        ("{ penalty: 1 }", "`user` is missing"),
+        ("{ user: 1001, skill: sales }", "`user` and `skill` are two members"),
+    ] {
+        assert_one(&queue(&format!("members: [{member}]")), (4, 57), first, what);
+    }
+    assert_one(
+        &queue("members: [{ user: 1001, penalty: 1001 }]"),
+        (4, 80),
+        "agents.queues[0].members[0].penalty",
+        "must be 0..=1000, not 1001",
+    );
+    assert_one(
+        &queue("options: { member: x }"),
+        (4, 58),
+        "agents.queues[0].options.member",
+        "stands beside `options`, not in them",
+    );
+    let text = queue("members: [{ user: 1002, penalty: 3 }, \"100?\", { skill: sales }], options: { timeout: 20 }");
+    let policy = check(&format!("{LISTEN}{POOLS}{text}"), &environment()).unwrap().config.registrar.unwrap().agents;
+    let queue = &policy.queues["q1"];
+    let members: Vec<_> = queue.members.iter().map(|m| (m.user.to_string(), m.penalty)).collect();
+    assert_eq!(members, [("1001".to_owned(), 0), ("1002".to_owned(), 3)], "the first entry that names him counts");
+    assert_eq!((queue.wrapup, &*queue.options), (None, &[("timeout".into(), "20".into())][..]));
+}
+
+#[test]
+fn what_nodes_would_ask_in_vain_is_told() {
+    let queues = |agents: &str| format!("{QUEUES}agents: {{ realtime: members{agents} }}\n");
+    let off = queues(", publish: true, queues: [{ name: q1 }]") + "api: off\n";
+    assert_one(&off, (4, 21), "agents.realtime", "nodes ask the API, which is off");
+    let whats = |text: &str| warnings(text).into_iter().map(|(_, _, what)| what).collect::<Vec<_>>();
+    assert_eq!(
+        whats(&queues("")),
+        ["queues are not told what their members do", "there are no queues that nodes could ask for"]
+    );
+    assert_eq!(
+        whats(&queues(", publish: true, queues: [{ name: q1, options: { stategy: ringall } }]")),
+        ["Asterisk 22 has no such option of a queue"]
+    );
+    let far = "listen: [\"udp://192.0.2.1:5060\"]\n";
+    let asked = queues(", publish: true, queues: [{ name: q1 }]");
+    let near = check(&format!("{far}{POOLS}{asked}"), &environment()).unwrap();
+    assert!(near.warnings.iter().any(|warning| warning.what == "nodes on other machines cannot reach the API"));
+    let api = "api: { listen: \"192.0.2.1:8080\", token: a long one of some length }\n";
+    let reached = check(&format!("{far}{POOLS}{asked}{api}"), &environment()).unwrap();
+    assert!(reached.warnings.iter().all(|warning| warning.path != "agents.realtime"));
+    let open = "registrar: { auth: none }\nagents: { queues: [{ name: q1, members: [1001] }] }\n";
+    assert!(warnings(open).is_empty(), "whoever comes may be one");
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod names;
 mod numbers;
 mod place;
 pub mod problem;
+mod queue_options;
 mod raw;
 pub mod reload;
 mod schema;

@@ -17,6 +17,7 @@ use super::codes::{Codes, RejectCode, RetryOn};
 use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey, StoreWord};
 use super::names::{HeaderField, Host, Name, PatternText, Realm, ReasonText, UserName};
 use super::numbers::{MaxCalls, Percent, Preference, Time, Whole};
+use super::queue_options::{OptionName, OptionValue};
 use super::secret::SecretText;
 use super::words::{Given, TextOr};
 
@@ -382,8 +383,11 @@ pub struct RawAgents {
     pub gate: Option<RawGate>,
     /// How long an agent is left alone after a call from a queue, 0s to 1h. Default: 0s.
     pub wrapup: Option<Given<Time<0, HOUR>>>,
-    /// Queues after whose calls it is another time. What stands with a user goes before both.
+    /// Queues of the nodes: their wrap-up, their members, and what nodes are told of them.
     pub queues: Option<Vec<RawQueue>>,
+    /// How nodes learn who is in a queue: by their files (`off`), by asking the edge for its `members`, or for `queues` as a whole.
+    /// Default: off.
+    pub realtime: Option<RawRealtime>,
     /// Why agents may be not ready; other reasons are refused. Default: whatever they say.
     pub reasons: Option<Vec<Given<ReasonText>>>,
     /// Address and port for FastAGI questions of nodes, such as 192.0.2.1:4573. Default: none.
@@ -395,6 +399,19 @@ pub struct RawAgents {
     pub affinity: Option<bool>,
 }
 
+/// How nodes learn who is in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Realtime")]
+pub enum RawRealtime {
+    /// By their files.
+    Off,
+    /// The queue by their files, its members from the edge.
+    Members,
+    /// All of it from the edge.
+    Queues,
+}
+
 /// A queue, and how its agents are treated.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -402,8 +419,25 @@ pub struct RawAgents {
 pub struct RawQueue {
     /// Its name, as its calls carry it in X-Edge-Queue.
     pub name: Given<Name>,
-    /// How long an agent is left alone after a call from it, 0s to 1h.
-    pub wrapup: Given<Time<0, HOUR>>,
+    /// How long an agent is left alone after a call from it, 0s to 1h. What stands with a user goes before it. Default: agents.wrapup.
+    pub wrapup: Option<Given<Time<0, HOUR>>>,
+    /// Who is in it: users, patterns of users, and those who have a skill. Default: nobody that the edge knows of.
+    pub members: Option<Vec<TextOr<PatternText, RawMember>>>,
+    /// Options of queues.conf. Default: those that `asterisk-config` writes for every queue.
+    pub options: Option<BTreeMap<Given<OptionName>, Given<OptionValue>>>,
+}
+
+/// Members of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Member")]
+pub struct RawMember {
+    /// A user, or a pattern of users.
+    pub user: Option<Given<PatternText>>,
+    /// In place of that, all who have this skill.
+    pub skill: Option<Given<Name>>,
+    /// Members with a smaller one are asked first, 0 to 1000. Default: 0.
+    pub penalty: Option<Given<Whole<0, 1000>>>,
 }
 
 /// Which calls have to find an agent free.

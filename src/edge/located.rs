@@ -14,7 +14,7 @@ use crate::cluster::Entry;
 use crate::cluster::homes::Phone;
 use crate::dispatch::Farm;
 use crate::moment::Moment;
-use crate::registrar::{Aor, Binding, Permanent, Permanents};
+use crate::registrar::{AgentPolicy, Aor, Binding, Permanent, Permanents};
 use crate::store::StoreError;
 
 use super::clock::wall_millis;
@@ -201,6 +201,11 @@ impl Viewer {
                 agent,
             })
         })
+    }
+
+    /// Something about how agents are treated; `None` where there is no registrar.
+    pub fn with_policy<T>(&self, ask: impl FnOnce(&AgentPolicy) -> T) -> Option<T> {
+        self.engine.farm.load().registrar.as_ref().map(|service| ask(&service.policy))
     }
 
     fn agent_view(&self, aor: &Aor, bindings: &[Binding], farm: &Farm, now: Moment) -> AgentView {

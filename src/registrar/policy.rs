@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::aor::Aor;
+use super::queue::{Queue, Realtime};
 
 /// Which calls have to find an agent free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +45,10 @@ pub struct AgentPolicy {
     pub gate: Gate,
     /// How long he is left alone after a call from a queue.
     pub wrapup: Duration,
-    /// How long after a call from this queue.
-    pub queues: BTreeMap<Box<str>, Duration>,
+    /// The queues of which something is said.
+    pub queues: BTreeMap<Box<str>, Queue>,
+    /// How nodes learn who is in them.
+    pub realtime: Realtime,
     /// Users of whom something particular is said.
     pub people: BTreeMap<Aor, Person>,
     /// Why agents may be not ready; empty for whatever they say.
@@ -62,6 +65,7 @@ impl Default for AgentPolicy {
             gate: Gate::default(),
             wrapup: Duration::ZERO,
             queues: BTreeMap::new(),
+            realtime: Realtime::default(),
             people: BTreeMap::new(),
             reasons: Vec::new(),
             publish: false,
@@ -74,7 +78,7 @@ impl AgentPolicy {
     /// How long he is left alone after a call from this queue: as it is said of him, else of the queue, else of all.
     pub fn wrapup_of(&self, user: &Aor, queue: &str) -> Duration {
         let own = self.people.get(user).and_then(|person| person.wrapup);
-        own.or_else(|| self.queues.get(queue).copied()).unwrap_or(self.wrapup)
+        own.or_else(|| self.queues.get(queue)?.wrapup).unwrap_or(self.wrapup)
     }
 
     /// Who has which skills.
@@ -97,15 +101,18 @@ mod tests {
     fn what_is_said_of_a_user_stands_before_his_queue_and_that_before_all() {
         let secs = Duration::from_secs;
         let aor = |name: &str| Aor::from_user(name.as_bytes()).unwrap();
+        let queue = |wrapup| Queue { wrapup, ..Queue::default() };
+        let queues = [("q700", Some(secs(20))), ("q701", Some(Duration::ZERO)), ("q703", None)];
         let policy = AgentPolicy {
             wrapup: secs(8),
-            queues: [("q700".into(), secs(20)), ("q701".into(), Duration::ZERO)].into(),
+            queues: queues.map(|(name, wrapup)| (name.into(), queue(wrapup))).into(),
             people: [(aor("anna"), Person { wrapup: Some(secs(30)), ..Person::default() })].into(),
             ..AgentPolicy::default()
         };
-        let spans = [("anna", "q700"), ("bert", "q700"), ("bert", "q701"), ("bert", "q702"), ("bert", "")];
+        let spans =
+            [("anna", "q700"), ("bert", "q700"), ("bert", "q701"), ("bert", "q702"), ("bert", "q703"), ("bert", "")];
         let found = spans.map(|(user, queue)| policy.wrapup_of(&aor(user), queue).as_secs());
-        assert_eq!(found, [30, 20, 0, 8, 8]);
+        assert_eq!(found, [30, 20, 0, 8, 8, 8]);
     }
 
     #[test]

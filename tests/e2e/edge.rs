@@ -53,6 +53,13 @@ impl Edge {
         (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
     }
 
+    /// Posts a form as a node does; the code and the body of the answer.
+    pub fn send_form(&self, path: &str, body: &str) -> (u16, String) {
+        let request = self.agent.post(format!("http://{}{path}", self.api));
+        let mut answer = request.header("Content-Type", "application/x-www-form-urlencoded").send(body).unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    }
+
     /// Posts a form as a browser does from a page of another site; the code of the answer.
     pub fn form(&self, path: &str, body: &str, origin: &str) -> u16 {
         let request = self.agent.post(format!("http://{}{path}", self.api)).header("Origin", origin);

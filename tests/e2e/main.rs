@@ -26,6 +26,7 @@ mod phone;
 mod phones;
 mod process;
 mod queues;
+mod realtime;
 mod reconcile;
 mod registrar;
 mod reload;

@@ -170,6 +170,34 @@ fn a_repeated_invite_goes_to_the_same_phone_with_the_same_branch() {
 }
 
 #[test]
+fn an_invite_of_another_transaction_for_a_call_that_is_open_opens_no_second_one() {
+    for is_answered in [false, true] {
+        let mut edge = registered(&["1001"]);
+        let first = only(edge.receive(&node(1), &dial("1001", "c1")));
+        edge.receive(PHONE, &first.reply(180, ""));
+        if is_answered {
+            edge.receive(PHONE, &first.reply(200, ""));
+        }
+        let others = dial("1001", "c1").replace("z9hG4bKPjc1", "z9hG4bKother").replace("25201 INVITE", "25202 INVITE");
+        let second = only(edge.receive(&node(1), &others));
+        assert_eq!((second.to.as_str(), edge.agent_leases()), (PHONE, 1), "the phone judges it, and it takes no place");
+        assert_ne!(second.branch(), first.branch());
+        edge.receive(PHONE, &second.reply(482, ""));
+        assert_eq!(edge.agent_leases(), 1, "what becomes of it is nothing to the call");
+        let busy = dial("1001", "c2").replace(&node(1), &node(2));
+        assert_eq!(only(edge.receive(&node(2), &busy)).first_line(), "SIP/2.0 486 Busy Here");
+
+        // The call goes on and ends as it would have.
+        let ok = only(edge.receive(PHONE, &first.reply(200, "")));
+        let route = ok.header("Record-Route").unwrap();
+        let bye = only(edge.receive(PHONE, &offers(&first, route, "BYE", 2, "")));
+        edge.receive(&node(1), &bye.reply(200, ""));
+        assert_eq!(edge.agent_leases(), 0);
+        assert_eq!(only(edge.receive(&node(1), &dial("1001", "c3"))).to, PHONE, "he is free");
+    }
+}
+
+#[test]
 fn a_cancelled_call_is_cancelled_at_the_phone() {
     let mut edge = registered(&["1001"]);
     let invite = only(edge.receive(&node(1), &dial("1001", "c1")));

@@ -1,47 +1,47 @@
-//! Agents: every queue once, and what is particular to single users.
+//! Agents: how they are treated, and what is particular to single users.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::config::place::Path;
-use crate::config::raw::{RawAgents, RawConfig, RawGate, RawQueue, RawUser};
-use crate::registrar::{AgentPolicy, Aor, Gate, Person};
+use crate::config::raw::{RawAgents, RawConfig, RawGate, RawRegistrar, RawUser};
+use crate::registrar::{AgentPolicy, Aor, Gate, Person, Users};
 
+use super::Check;
 use super::policies::time;
-use super::{Check, Placed};
+use super::queues::{Known, Others};
 
 impl Check<'_> {
-    pub(super) fn agents(&mut self, raw: &RawConfig) -> AgentPolicy {
-        let users = raw.registrar.as_ref().and_then(|registrar| registrar.users.as_deref()).unwrap_or_default();
-        let mut policy = AgentPolicy { people: people(users), ..AgentPolicy::default() };
+    /// The policy; `users` are those who have to show a password, if anybody has to.
+    pub(super) fn agents(&mut self, raw: &RawConfig, registrar: &RawRegistrar, users: Option<&Users>) -> AgentPolicy {
+        let given = registrar.users.as_deref().unwrap_or_default();
+        let mut policy = AgentPolicy { people: people(given), ..AgentPolicy::default() };
         policy.people.append(&mut self.people_in_file);
-        let Some(raw) = raw.agents.as_ref() else { return policy };
-        policy.gate = gate(raw);
-        time(&mut policy.wrapup, raw.wrapup);
-        policy.queues = self.queues(raw.queues.as_deref().unwrap_or_default());
-        policy.reasons = each_once(raw.reasons.iter().flatten().map(|reason| reason.0.0.as_str()));
-        policy.publish = raw.publish.unwrap_or(false);
-        policy.affinity = raw.affinity.unwrap_or(true);
+        let Some(raw_agents) = raw.agents.as_ref() else { return policy };
+        policy.gate = gate(raw_agents);
+        time(&mut policy.wrapup, raw_agents.wrapup);
+        policy.reasons = each_once(raw_agents.reasons.iter().flatten().map(|reason| reason.0.0.as_str()));
+        policy.publish = raw_agents.publish.unwrap_or(false);
+        policy.affinity = raw_agents.affinity.unwrap_or(true);
+        let known = Known { users: names(registrar, users), people: &policy.people, others: others(registrar, users) };
+        policy.queues = self.queues(raw_agents.queues.as_deref().unwrap_or_default(), &known);
+        policy.realtime = self.realtime(raw, policy.queues.len(), policy.publish);
         policy
     }
+}
 
-    fn queues(&mut self, raw: &[RawQueue]) -> BTreeMap<Box<str>, Duration> {
-        let path = Path::to("agents").key("queues");
-        let mut known: HashMap<&str, Path> = HashMap::new();
-        let mut queues = BTreeMap::new();
-        for Placed { path, value } in self.placed(&path, raw) {
-            let name = value.name.0.0.as_str();
-            if let Some(first) = known.get(name) {
-                let what = format!("the queue {name} stands at {} already", self.place(first));
-                self.refuse(&path.key("name"), what, None);
-                continue;
-            }
-            known.insert(name, path.key("name"));
-            let mut wrapup = Duration::ZERO;
-            time(&mut wrapup, Some(value.wrapup));
-            queues.insert(name.into(), wrapup);
-        }
-        queues
+/// Everybody who can be called: users, and those who have a permanent contact.
+fn names(registrar: &RawRegistrar, users: Option<&Users>) -> BTreeSet<Aor> {
+    let named = registrar.users.iter().flatten().map(|user| user.name.0.0.as_str());
+    let contacts = registrar.contacts.iter().flatten().map(|contact| contact.user.0.0.as_str());
+    let given = named.chain(contacts).filter_map(|name| Aor::from_user(name.as_bytes()));
+    given.chain(users.iter().flat_map(|users| users.names().cloned())).collect()
+}
+
+fn others(registrar: &RawRegistrar, users: Option<&Users>) -> Others {
+    match users {
+        None => Others::Anybody,
+        Some(_) if registrar.users_file.is_some() => Others::InFile,
+        Some(_) => Others::Nobody,
     }
 }
 

@@ -10,6 +10,7 @@ mod listeners;
 mod overflow;
 mod policies;
 mod pools;
+mod queues;
 mod reach;
 mod registrar;
 mod routes;
@@ -41,6 +42,8 @@ const CONTACTS_MAX: usize = 10_000;
 const MAY_REGISTER_MAX: usize = 64;
 const STRIP_MAX: usize = 64;
 const QUEUES_MAX: usize = 10_000;
+/// Members of all queues together: nodes ask for all of them when they start.
+const MEMBERS_MAX: usize = 100_000;
 const REASONS_MAX: usize = 64;
 const CODES_MAX: usize = 64;
 

@@ -7,6 +7,7 @@ use crate::config::checked::{AuthConfig, ContactConfig, ListenConfig, RegistrarC
 use crate::config::numbers::show_time;
 use crate::config::place::Path;
 use crate::config::raw::{RawAuth, RawConfig, RawContact, RawRegistrar, RawUser};
+use crate::config::words::TextOr;
 use crate::registrar::Terms;
 use crate::registrar::digest::Algorithm;
 
@@ -19,6 +20,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(25);
 
 /// What is answered to a call for a user who is registered nowhere.
 const NOT_REGISTERED: u16 = 480;
+
+/// Whether others than this machine reach the edge.
+pub(super) fn listens_elsewhere(raw: &RawConfig) -> bool {
+    raw.listen.iter().flatten().any(|listener| {
+        let uri = match listener {
+            TextOr::Text(uri) => uri,
+            TextOr::Map(listener) => &listener.uri.0,
+        };
+        !uri.bind.ip().to_canonical().is_loopback()
+    })
+}
 
 impl Check<'_> {
     pub(super) fn registrar(&mut self, raw: &RawConfig, listen: &[ListenConfig]) -> Option<RegistrarConfig> {
@@ -38,12 +50,13 @@ impl Check<'_> {
         };
         let mut keep_alive = KEEP_ALIVE;
         time(&mut keep_alive, registrar.keep_alive);
+        let agents = self.agents(raw, registrar, auth.as_ref().map(|auth| &auth.users));
         Some(RegistrarConfig {
             keep_alive,
             auth,
             terms: self.terms(registrar),
             not_registered: registrar.not_registered.map_or(NOT_REGISTERED, |code| code.0.0),
-            agents: self.agents(raw),
+            agents,
             agi: raw.agents.as_ref().and_then(|agents| agents.agi).map(|address| address.0.0),
             contacts: self.permanent_contacts(registrar.contacts.as_deref().unwrap_or_default(), listen),
         })
@@ -72,26 +85,18 @@ impl Check<'_> {
 
     fn open_to_all(&mut self, raw: &RawConfig, word: RawAuth) {
         let path = Path::to("registrar");
-        let elsewhere = raw.listen.iter().flatten().any(|listener| {
-            let uri = match listener {
-                crate::config::words::TextOr::Text(uri) => uri,
-                crate::config::words::TextOr::Map(listener) => &listener.uri.0,
-            };
-            !uri.bind.ip().to_canonical().is_loopback()
-        });
+        let elsewhere = listens_elsewhere(raw);
         if elsewhere && word == RawAuth::None {
             let what = "everybody who reaches the edge could take any agent's calls";
             self.refuse(&path.key("auth"), what, Some("auth: digest; or `auth: open`, which says that this is meant"));
         }
-        let registrar = raw.registrar.as_ref();
+        // Users without a password have skills, or are members of queues.
         let has_secret = |user: &RawUser| user.password.is_some() || user.md5.is_some() || user.sha256.is_some();
-        let users = registrar.and_then(|registrar| registrar.users.as_deref()).unwrap_or_default();
-        let useless = [
-            ("users", users.iter().any(has_secret)),
-            ("users_file", self.tree.find(&path.key("users_file")).is_some()),
-        ];
-        for (key, _) in useless.into_iter().filter(|(_, is_useless)| *is_useless) {
-            self.warn(&path.key(key), "nobody is asked for a password", "auth: digest asks");
+        let has_secrets = raw.registrar.iter().flat_map(|registrar| registrar.users.iter().flatten()).any(has_secret);
+        for (key, asks) in [("users", has_secrets), ("users_file", true)] {
+            if asks && self.tree.find(&path.key(key)).is_some() {
+                self.warn(&path.key(key), "nobody is asked for a password", "auth: digest asks");
+            }
         }
     }
 
