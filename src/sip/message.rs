@@ -178,7 +178,7 @@ impl<'a> Request<'a> {
 
     /// The Request-URI; `None` only for a request that came with a fault in it.
     pub fn uri(self) -> Option<Uri<'a>> {
-        uri::parse(self.uri_text())
+        self.index.uri.map(|parts| parts.view(self.uri_text()))
     }
 
     /// Max-Forwards, if it was said.

@@ -230,6 +230,8 @@ pub struct CSeq {
 #[derive(Debug, Default)]
 pub struct Index {
     pub(super) start: StartLine,
+    /// The parts of the Request-URI.
+    pub(super) uri: Option<uri::Parts>,
     /// Offset behind the first line.
     pub(super) start_end: u32,
     pub(super) fields: Vec<Field>,
@@ -341,9 +343,10 @@ fn read_start_line(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) -
     } else if uri.is_empty() || uri.of(bytes).iter().any(|b| is_lws(*b)) {
         note(fault, Fault::RequestLine);
     } else {
-        match uri::parse(uri.of(bytes)) {
+        index.uri = uri::Parts::of(uri.of(bytes));
+        match index.uri {
             None => note(fault, Fault::RequestUri),
-            Some(uri) if !uri.headers.is_empty() => note(fault, Fault::RequestUriHeaders),
+            Some(parts) if parts.has_headers() => note(fault, Fault::RequestUriHeaders),
             Some(_) => {}
         }
     }

@@ -111,15 +111,15 @@ pub fn decimal(digits: &[u8], max: u64) -> Option<u64> {
 /// Reads forward through one header value or URI.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<'a> {
+    /// The message up to the last octet that may be read.
     bytes: &'a [u8],
     at: usize,
-    end: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// A cursor at the first octet of `span`.
     pub fn new(bytes: &'a [u8], span: Span) -> Self {
-        Cursor { bytes, at: span.start as usize, end: span.end as usize }
+        Cursor { bytes: &bytes[..span.end as usize], at: span.start as usize }
     }
 
     /// Offset of the next octet.
@@ -129,24 +129,30 @@ impl<'a> Cursor<'a> {
 
     /// True when everything was read.
     pub fn is_done(&self) -> bool {
-        self.at >= self.end
+        self.at >= self.bytes.len()
     }
 
     /// The next octet, not consumed.
     pub fn peek(&self) -> Option<u8> {
-        (self.at < self.end).then(|| self.bytes[self.at])
+        self.bytes.get(self.at).copied()
     }
 
     /// What is left.
     pub fn rest(&self) -> Span {
-        Span::new(self.at, self.end)
+        Span::new(self.at, self.bytes.len())
     }
 
     /// Skips white space.
     pub fn skip_lws(&mut self) {
-        while self.at < self.end && is_lws(self.bytes[self.at]) {
-            self.at += 1;
+        self.at = self.behind_lws();
+    }
+
+    fn behind_lws(&self) -> usize {
+        let mut at = self.at;
+        while self.bytes.get(at).is_some_and(|b| is_lws(*b)) {
+            at += 1;
         }
+        at
     }
 
     /// Consumes `byte` if it is next.
@@ -158,22 +164,20 @@ impl<'a> Cursor<'a> {
 
     /// Consumes `byte` with white space around it, as the separators of RFC 3261 section 25.1 allow.
     pub fn eat_separator(&mut self, byte: u8) -> bool {
-        let before = self.at;
-        self.skip_lws();
-        if self.eat(byte) {
-            self.skip_lws();
-            return true;
+        let at = self.behind_lws();
+        if self.bytes.get(at) != Some(&byte) {
+            return false;
         }
-        self.at = before;
-        false
+        self.at = at + 1;
+        self.skip_lws();
+        true
     }
 
     /// Consumes the octets for which `keep` holds; the span may be empty.
     pub fn take_while(&mut self, keep: impl Fn(u8) -> bool) -> Span {
         let start = self.at;
-        while self.at < self.end && keep(self.bytes[self.at]) {
-            self.at += 1;
-        }
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        self.at += rest.iter().position(|b| !keep(*b)).unwrap_or(rest.len());
         Span::new(start, self.at)
     }
 
@@ -190,8 +194,8 @@ impl<'a> Cursor<'a> {
             return None;
         }
         let start = self.at;
-        while self.at < self.end {
-            match self.bytes[self.at] {
+        while let Some(byte) = self.peek() {
+            match byte {
                 b'"' => {
                     let span = Span::new(start, self.at);
                     self.at += 1;
@@ -201,7 +205,7 @@ impl<'a> Cursor<'a> {
                 _ => self.at += 1,
             }
         }
-        self.at = self.end;
+        self.at = self.bytes.len();
         None
     }
 
