@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::scan::{Span, decimal, is_host};
+use super::scan::{HOST, Span, URI_PLAIN, decimal, run};
 
 /// The scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,25 +47,6 @@ pub struct Parts {
     headers: Span,
 }
 
-const BARRED: u8 = 1;
-const SIGN: u8 = 2;
-
-/// What no URI has: controls, blanks, quotes and angle brackets; and the signs between the parts of a SIP URI.
-const CLASSES: [u8; 256] = {
-    let mut table = [0u8; 256];
-    let mut byte = 0usize;
-    while byte < 256 {
-        let b = byte as u8;
-        if b <= b' ' || b == 0x7f || matches!(b, b'<' | b'>' | b'"') {
-            table[byte] = BARRED;
-        } else if matches!(b, b'@' | b';' | b'?') {
-            table[byte] = SIGN;
-        }
-        byte += 1;
-    }
-    table
-};
-
 /// Reads a URI; `None` when it breaks the grammar in a part that the edge uses.
 pub fn parse(text: &[u8]) -> Option<Uri<'_>> {
     Parts::of(text).map(|parts| parts.view(text))
@@ -105,19 +86,20 @@ impl Parts {
 /// One pass over what follows the scheme. Signs before the `@` belong to the user part.
 fn sip_parts(scheme: Scheme, text: &[u8], start: usize) -> Option<Parts> {
     let (mut at_sign, mut params, mut headers) = (None, None, None);
-    for (at, byte) in text.iter().enumerate().skip(start) {
-        if CLASSES[*byte as usize] == 0 {
-            continue;
-        }
-        match byte {
+    let mut at = start;
+    loop {
+        at += run(&text[at..], URI_PLAIN);
+        match text.get(at) {
+            None => break,
             // A second `@` is where two readers of one URI part ways; it has to be escaped (section 25.1).
-            b'@' if at_sign.is_some() || at == start => return None,
-            b'@' => (at_sign, params, headers) = (Some(at), None, None),
-            b';' if params.is_none() && headers.is_none() => params = Some(at),
-            b'?' if headers.is_none() => headers = Some(at),
-            b';' | b'?' => {}
-            _ => return None,
+            Some(b'@') if at_sign.is_some() || at == start => return None,
+            Some(b'@') => (at_sign, params, headers) = (Some(at), None, None),
+            Some(b';') if params.is_none() && headers.is_none() => params = Some(at),
+            Some(b'?') if headers.is_none() => headers = Some(at),
+            Some(b';' | b'?') => {}
+            Some(_) => return None,
         }
+        at += 1;
     }
     let host_start = at_sign.map_or(start, |at| at + 1);
     let headers_at = headers.unwrap_or(text.len());
@@ -133,9 +115,14 @@ fn sip_parts(scheme: Scheme, text: &[u8], start: usize) -> Option<Parts> {
     })
 }
 
+/// What no URI has: controls, blanks, quotes and angle brackets.
+fn is_barred(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"')
+}
+
 /// A URI of another scheme; a `tel:` URI has a number and parameters.
 fn other_parts(text: &[u8]) -> Option<Parts> {
-    if text.iter().any(|b| CLASSES[*b as usize] == BARRED) {
+    if text.iter().any(|b| is_barred(*b)) {
         return None;
     }
     let colon = memchr::memchr(b':', text)?;
@@ -159,7 +146,7 @@ fn other_parts(text: &[u8]) -> Option<Parts> {
 pub fn parse_hostport(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let host_end = match text.first()? {
         b'[' => bracketed_len(text)?,
-        _ => text.iter().position(|b| !is_host(*b)).unwrap_or(text.len()),
+        _ => run(text, HOST),
     };
     let (host, tail) = text.split_at(host_end);
     if host.is_empty() {
