@@ -84,8 +84,8 @@ impl<W: World> Core<'_, W> {
     fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, wanted: Wanted<'_>) {
         let request = inbound.request;
         let Some(via) = request.via() else { return };
-        let (key, rule) = (self.key(request), Arc::from("agents"));
-        let transaction = transaction(&self.farm.keys, request, via);
+        let (key, rule) = (inbound.key, Arc::from("agents"));
+        let transaction = transaction(&self.farm.keys, request, key, via);
         let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
         let world = self.world;
         world.with_shard(key, |shard| match standing_lease(shard, key, transaction) {
@@ -162,7 +162,7 @@ impl<W: World> Core<'_, W> {
         let Some(contact) = contact else {
             return self.reject(request, flow, source, RejectReason::NotRegistered(service.not_registered));
         };
-        let transaction = transaction(&self.farm.keys, request, via);
+        let transaction = transaction(&self.farm.keys, request, inbound.key, via);
         let token = self.token(inbound, contact.way).filter(|_| opens_dialog(request.method()));
         let forwarding = Forwarding {
             to: &Destination::Way(contact.way),

@@ -37,7 +37,7 @@ impl<W: World> Core<'_, W> {
             Side::Caller => self.to_caller(inbound, routing, token),
         };
         let node = self.farm.sources.node_at(token.node);
-        let (key, world) = (self.key(request), self.world);
+        let (key, world) = (inbound.key, self.world);
         let is_dead = world.with_shard(key, |shard| {
             let slot = match shard.find(key) {
                 Some(slot) => {
@@ -77,7 +77,7 @@ impl<W: World> Core<'_, W> {
         attempt: u8,
     ) {
         let Some(via) = inbound.request.via() else { return };
-        let transaction = transaction(&self.farm.keys, inbound.request, via);
+        let transaction = transaction(&self.farm.keys, inbound.request, inbound.key, via);
         let forwarding =
             Forwarding { to, side, transaction, attempt, uri: None, routes: b"", record: None, try_of: None };
         self.forward(inbound, routing, forwarding);
@@ -126,11 +126,13 @@ impl<W: World> Core<'_, W> {
         if is_no_call || !shard.has_room() {
             return None;
         }
-        let user = |uri: Option<Uri<'_>>| uri.and_then(|uri| uri.number()).unwrap_or_default().to_vec();
+        let (from, to) = (request.from_uri(), request.to_uri());
+        let caller = from.and_then(|uri| uri.number()).unwrap_or_default();
+        let called = to.and_then(|uri| uri.number()).unwrap_or_default();
         let now = self.now;
         let lease = Lease {
             key,
-            names: Names::new(request.call_id(), &user(request.from_uri()), &user(request.to_uri())),
+            names: Names::new(request.call_id(), caller, called),
             caller: token.caller,
             caller_tag: token.caller_tag,
             agent: None,
@@ -191,7 +193,7 @@ impl<W: World> Core<'_, W> {
     /// A request inside a dialog whose sender lost the edge's Route: the Call-ID may be known.
     pub(super) fn in_dialog_by_call_id(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>) {
         let (request, flow, source) = (inbound.request, inbound.flow, inbound.source);
-        let (key, world) = (self.key(request), self.world);
+        let (key, world) = (inbound.key, self.world);
         let known = world.with_shard(key, |shard| {
             let slot = shard.find(key)?;
             let lease = shard.lease(slot);
@@ -223,7 +225,7 @@ impl<W: World> Core<'_, W> {
     pub(super) fn ack(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>) {
         let request = inbound.request;
         let is_own = request.to_tag() == Some(&own_tag(&self.farm.keys, request)[..]);
-        let (key, world) = (self.key(request), self.world);
+        let (key, world) = (inbound.key, self.world);
         let to = world.with_shard(key, |shard| {
             let slot = shard.find(key)?;
             if is_own {
@@ -247,11 +249,11 @@ impl<W: World> Core<'_, W> {
     pub(super) fn new_request(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, pool: PoolId) {
         let Inbound { request, flow, source, .. } = inbound;
         let Some(via) = request.via() else { return };
-        let key = self.sticky_key(pool, request).unwrap_or(self.key(request).0 as u64);
+        let key = self.sticky_key(pool, request).unwrap_or(inbound.key.0 as u64);
         let Some((node, way)) = self.world.home_of(pool, key) else {
             return self.reject(request, flow, source, RejectReason::NoneAlive);
         };
-        let transaction = transaction(&self.farm.keys, request, via);
+        let transaction = transaction(&self.farm.keys, request, inbound.key, via);
         let token = self.token(inbound, way).filter(|_| super::forward::opens_dialog(request.method()));
         let uri = self.gateway_uri(node, request);
         let forwarding = Forwarding {
