@@ -72,30 +72,35 @@ pub struct Keyed(Sip128);
 
 impl Keyed {
     /// Takes in one piece: four octets of length, the octets, and zeros up to the next multiple of eight.
-    #[inline]
+    #[inline(always)]
     pub fn piece(mut self, bytes: &[u8]) -> Self {
-        let length = bytes.len() as u32;
-        let (head, rest) = bytes.split_at(bytes.len().min(4));
-        self.0.word(u64::from(length) | (some(head) << 32));
+        let length = u64::from(bytes.len() as u32);
+        let Some((head, rest)) = bytes.split_first_chunk::<4>() else {
+            self.0.word(length | few(bytes) << 32);
+            return self;
+        };
+        self.0.word(length | u64::from(u32::from_le_bytes(*head)) << 32);
         let (words, tail) = rest.as_chunks::<8>();
         for word in words {
             self.0.word(u64::from_le_bytes(*word));
         }
         if !tail.is_empty() {
-            self.0.word(some(tail));
+            // The last eight octets of the piece, without those that were taken in already.
+            let last = bytes.last_chunk().map(|last| u64::from_le_bytes(*last) >> (64 - 8 * tail.len()));
+            self.0.word(last.unwrap_or_else(|| few(tail)));
         }
         self
     }
 
     /// Takes in a number.
-    #[inline]
+    #[inline(always)]
     pub fn number(mut self, number: u64) -> Self {
         self.0.word(number);
         self
     }
 
     /// Takes in what another hash gave.
-    #[inline]
+    #[inline(always)]
     pub fn wide(self, number: u128) -> Self {
         self.number(number as u64).number((number >> 64) as u64)
     }
@@ -114,16 +119,9 @@ impl Keyed {
     }
 }
 
-/// Up to seven octets as a number.
-#[inline]
-fn some(octets: &[u8]) -> u64 {
-    match *octets {
-        [a, b, c, d, ref more @ ..] => {
-            let more = more.iter().rev().fold(0u64, |number, octet| number << 8 | u64::from(*octet));
-            u64::from(u32::from_le_bytes([a, b, c, d])) | more << 32
-        }
-        _ => octets.iter().rev().fold(0u64, |number, octet| number << 8 | u64::from(*octet)),
-    }
+/// Up to three octets as a number.
+fn few(octets: &[u8]) -> u64 {
+    octets.iter().rev().fold(0, |number, octet| number << 8 | u64::from(*octet))
 }
 
 /// SipHash-2-4 with a 128-bit result over whole words of eight octets.
@@ -147,13 +145,13 @@ impl Sip128 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, word: u64) {
         self.words += 1;
         self.absorb(word);
     }
 
-    #[inline]
+    #[inline(always)]
     fn absorb(&mut self, word: u64) {
         self.v3 ^= word;
         self.round();
@@ -161,7 +159,7 @@ impl Sip128 {
         self.v0 ^= word;
     }
 
-    #[inline]
+    #[inline(always)]
     fn round(&mut self) {
         self.v0 = self.v0.wrapping_add(self.v1);
         self.v2 = self.v2.wrapping_add(self.v3);
@@ -176,7 +174,7 @@ impl Sip128 {
     }
 
     /// The low half, and how to come by the high one.
-    #[inline]
+    #[inline(always)]
     fn finish(mut self) -> (u64, impl FnOnce() -> u64) {
         self.absorb(self.words << 59);
         self.v2 ^= 0xee;

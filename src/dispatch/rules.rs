@@ -98,6 +98,8 @@ pub struct Sources {
     /// Every address that calls are sent to, gateways' included.
     targets: ByAddress<Target>,
     gateways: JointPrefixMap<IpNet, Vec<GatewayPort>>,
+    /// Those of them that are single addresses, which most are.
+    single: HashMap<IpAddr, Vec<GatewayPort>, BuildHasherDefault<AddressHasher>>,
 }
 
 #[derive(Clone, Debug)]
@@ -123,6 +125,9 @@ impl Sources {
     /// Takes up a gateway's network.
     pub fn add_gateway(&mut self, gateway: NodeId, network: IpNet, port: Option<u16>) {
         let entry = GatewayPort { gateway, port };
+        if network.prefix_len() == network.max_prefix_len() {
+            self.single.entry(network.addr()).or_default().push(entry.clone());
+        }
         match self.gateways.get_mut(&network) {
             Some(list) => list.push(entry),
             None => {
@@ -161,6 +166,9 @@ impl Sources {
             let any = || list.iter().find(|g| g.port.is_none() && !with_port_only);
             named.or_else(any).map(|g| g.gateway)
         };
+        if let Some(gateway) = self.single.get(&address.ip()).and_then(fitting) {
+            return Some(gateway);
+        }
         // The longest prefix first; one whose gateways all name other ports gives way to the next shorter one.
         let mut wanted = IpNet::from(address.ip());
         while let Some((prefix, list)) = self.gateways.get_lpm(&wanted) {

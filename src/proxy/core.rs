@@ -13,6 +13,7 @@ use super::answer::framing;
 use super::contract::{DropReason, Outbox, World};
 use super::strangers::Strangers;
 use super::target::{Decision, decide};
+use super::token::tag_hash;
 use super::{route, validate};
 
 /// Working memory of one worker.
@@ -62,6 +63,8 @@ pub struct Inbound<'a> {
     pub source: Source,
     /// Its call.
     pub key: CallKey,
+    /// Hash of its From tag, as tokens and leases keep it.
+    pub tag: u32,
     /// The user, once he has proved who he is.
     pub agent: Option<&'a [u8]>,
 }
@@ -79,7 +82,8 @@ impl<W: World> Core<'_, W> {
         match parse(bytes, framing(flow), index) {
             Outcome::Request(request) => {
                 let key = self.key(request);
-                self.request(Inbound { request, flow, source, key, agent: None });
+                let tag = tag_hash(&self.farm.keys, request.from_tag());
+                self.request(Inbound { request, flow, source, key, tag, agent: None });
             }
             Outcome::Response(response) => {
                 if source == Source::Stranger && self.is_asked_for(response, flow) {

@@ -21,7 +21,7 @@ use super::contract::{Destination, DropReason, Event, RejectReason, Side, World}
 use super::core::{Core, Inbound};
 use super::forward::Forwarding;
 use super::route::Routing;
-use super::token::{ToCaller, Token, tag_hash};
+use super::token::{ToCaller, Token};
 
 /// A pool number that no pool has: the lease was not chosen from one.
 pub(super) const NO_POOL: PoolId = PoolId(u32::MAX);
@@ -30,7 +30,7 @@ impl<W: World> Core<'_, W> {
     /// A request with the edge's token.
     pub(super) fn in_dialog(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, token: Token) {
         let (request, flow) = (inbound.request, inbound.flow);
-        let from_caller = tag_hash(&self.farm.keys, request.from_tag()) == token.caller_tag;
+        let from_caller = inbound.tag == token.caller_tag;
         let side = if from_caller { Side::Node } else { Side::Caller };
         let to = match side {
             Side::Node => Destination::Way(token.way_to_node()),

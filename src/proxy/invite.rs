@@ -24,7 +24,7 @@ use super::contract::{Destination, Event, RejectReason, Side, TryId, World};
 use super::core::{Core, Inbound};
 use super::forward::Forwarding;
 use super::route::{self, Routing};
-use super::token::{ToCaller, Token, tag_hash};
+use super::token::{ToCaller, Token};
 
 /// What decides where a new call goes.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +156,7 @@ impl<W: World> Core<'_, W> {
             key: opening.key,
             names: Names::new(request.call_id(), caller, called),
             caller: flow,
-            caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
+            caller_tag: inbound.tag,
             agent: inbound.agent.map(Box::from),
             queue: None,
             hold: Hold::default(),
@@ -243,7 +243,7 @@ impl<W: World> Core<'_, W> {
         act: impl FnOnce(&mut Self, &mut Shard, Inbound<'_>, &Routing<'_>) -> T,
     ) -> Option<T> {
         let lease = shard.lease_mut(slot);
-        let key = lease.key;
+        let (key, tag) = (lease.key, lease.caller_tag);
         let invite = lease.phase.invite_mut()?;
         let (bytes, flow) = (std::mem::take(&mut invite.bytes), invite.flow);
         let agent = lease.agent.take();
@@ -251,7 +251,7 @@ impl<W: World> Core<'_, W> {
         let mut result = None;
         if let Outcome::Request(request) = parse(&bytes, framing(flow), &mut index) {
             let source = if agent.is_some() { Source::Agent } else { self.farm.sources.classify(flow) };
-            let inbound = Inbound { request, flow, source, key, agent: agent.as_deref() };
+            let inbound = Inbound { request, flow, source, key, tag, agent: agent.as_deref() };
             let routing = route::read(request, key, self.farm);
             result = Some(act(self, shard, inbound, &routing));
         }
@@ -272,7 +272,7 @@ impl<W: World> Core<'_, W> {
         Some(Token {
             caller: inbound.flow,
             to_caller: if inbound.source.is_trusted() { ToCaller::Contact } else { ToCaller::Flow },
-            caller_tag: tag_hash(&self.farm.keys, inbound.request.from_tag()),
+            caller_tag: inbound.tag,
             node_listener: listener.id,
             node: way.target(),
         })

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::calls::CallKey;
 use crate::calls::lease::Way;
-use crate::keys::{Keys, read_base32, write_base32};
+use crate::keys::{Keys, fill_base32, read_base32, write_base32};
 use crate::transport::flow::{ConnectionId, Flow, ListenerId, Protocol, Target};
 
 /// Name of the URI parameter.
@@ -158,11 +158,15 @@ fn take_address(octets: &mut &[u8], is_v6: bool) -> Option<SocketAddr> {
 
 /// Five octets are eight digits; a last group is padded with zero bits.
 fn write_octets(octets: &[u8], out: &mut Vec<u8>) {
-    for group in octets.chunks(5) {
-        let bits = group.iter().fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
-        let digits = (group.len() * 8).div_ceil(5);
-        write_base32(out, bits << (digits * 5 - group.len() * 8), digits);
+    let (groups, rest) = octets.as_chunks::<5>();
+    for [a, b, c, d, e] in groups {
+        let mut digits = [0; 8];
+        fill_base32(&mut digits, u64::from(u32::from_be_bytes([*a, *b, *c, *d])) << 8 | u64::from(*e));
+        out.extend_from_slice(&digits);
     }
+    let bits = rest.iter().fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
+    let digits = (rest.len() * 8).div_ceil(5);
+    write_base32(out, bits << (digits * 5 - rest.len() * 8), digits);
 }
 
 fn read_octets<'b>(text: &[u8], buffer: &'b mut [u8; LEN_MAX]) -> Option<&'b [u8]> {

@@ -51,11 +51,19 @@ impl HeaderName {
     /// Finds the name, a token, whatever its case (RFC 3261 section 7.3.1). The first eight octets decide together with the
     /// length, and the last eight confirm a longer name.
     pub fn from_bytes(name: &[u8]) -> Self {
-        let (head, tail) = match name.first_chunk::<8>().zip(name.last_chunk::<8>()) {
-            Some((head, tail)) => (small(u64::from_le_bytes(*head)), small(u64::from_le_bytes(*tail))),
-            None => (short(name), 0),
+        Self::at_start(name, name.len())
+    }
+
+    /// The same for a line that starts with a name of so many octets.
+    #[inline]
+    pub(super) fn at_start(line: &[u8], len: usize) -> Self {
+        let name = &line[..len];
+        let head = match line.first_chunk::<8>() {
+            Some(octets) => small(u64::from_le_bytes(*octets) & (u64::MAX >> (64 - 8 * len.clamp(1, 8)))),
+            None => short(name),
         };
-        match (name.len(), head) {
+        let tail = name.last_chunk::<8>().map_or(0, |octets| small(u64::from_le_bytes(*octets)));
+        match (len, head) {
             (1, F) => HeaderName::From,
             (1, I) => HeaderName::CallId,
             (1, K) => HeaderName::Supported,

@@ -455,6 +455,7 @@ fn line_end(bytes: &[u8], at: usize, fault: &mut Option<Fault>) -> Option<usize>
 }
 
 /// Takes up the line from `start` to `end`; the next one begins at `next`.
+#[inline(always)]
 fn read_line(bytes: &[u8], start: usize, end: usize, next: usize, index: &mut Index, fault: &mut Option<Fault>) {
     let line = &bytes[start..end];
     let name_len = run(line, TOKEN);
@@ -470,7 +471,7 @@ fn read_line(bytes: &[u8], start: usize, end: usize, next: usize, index: &mut In
         return;
     }
     index.fields.push(Field {
-        name: HeaderName::from_bytes(&line[..name_len]),
+        name: HeaderName::at_start(line, name_len),
         spelling: Span::new(start, start + name_len),
         value: trimmed(bytes, start + colon + 1, end),
         line: Span::new(start, next),
