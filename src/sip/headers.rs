@@ -55,7 +55,7 @@ impl HeaderName {
     }
 
     /// The same for a line that starts with a name of so many octets.
-    #[inline]
+    #[inline(always)]
     pub(super) fn at_start(line: &[u8], len: usize) -> Self {
         let name = &line[..len];
         let head = match line.first_chunk::<8>() {

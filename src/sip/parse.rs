@@ -399,7 +399,8 @@ fn read_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<
 
 /// Reads lines that end with LF or CRLF; false when there is a carriage return or a NUL anywhere else.
 fn read_clean_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) -> bool {
-    let ends_with_crlf = |end: usize| end > 0 && bytes[end - 1] == b'\r';
+    // A line feed has been read before `start`, so there is an octet before whatever ends at or behind it.
+    let ends_with_crlf = |line_feed: usize| line_feed > 0 && bytes[line_feed - 1] == b'\r';
     let mut carriage_returns = usize::from(ends_with_crlf(start - 1));
     let mut at = start;
     for line_feed in memchr::memchr_iter(b'\n', &bytes[start..]) {
@@ -502,10 +503,11 @@ fn read_no_header(bytes: &[u8], start: usize, end: usize, next: usize, index: &m
 
 #[inline]
 fn trimmed(bytes: &[u8], mut start: usize, mut end: usize) -> Span {
-    while start < end && is_lws(bytes[start]) {
+    let value = &bytes[..end];
+    while value.get(start).is_some_and(|b| is_lws(*b)) {
         start += 1;
     }
-    while end > start && is_lws(bytes[end - 1]) {
+    while end > start && is_lws(value[end - 1]) {
         end -= 1;
     }
     Span::new(start, end)

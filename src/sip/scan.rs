@@ -311,10 +311,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// Consumes one `;name[=value]`. `Ok(None)` when no further parameter follows.
-    #[inline]
+    #[inline(always)]
     pub fn param(&mut self) -> Result<Option<Param>, Malformed> {
         match self.peek() {
-            None => Ok(None),
+            None | Some(b',') => Ok(None),
             Some(b';') => match self.plain_param() {
                 Some(param) => Ok(Some(param)),
                 None => self.any_param(),
@@ -324,7 +324,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// One `;name[=value]` without blanks and quotes, which nearly every one is; nothing is consumed by any other.
-    #[inline]
+    #[inline(always)]
     fn plain_param(&mut self) -> Option<Param> {
         let (mark, bytes) = (self.at, self.bytes);
         let name = mark + 1..mark + 1 + run(bytes.get(mark + 1..)?, TOKEN);
@@ -342,6 +342,7 @@ impl<'a> Cursor<'a> {
         Some(Param { name: Span::new(name.start, name.end), value, whole: Span::new(mark, end) })
     }
 
+    #[cold]
     fn any_param(&mut self) -> Result<Option<Param>, Malformed> {
         let mark = self.at;
         if !self.eat_separator(b';') {
