@@ -1,6 +1,7 @@
 //! One operation, so many times: what `benches/run` counts instructions of.
 //!
-//! `hot_path OPERATION COUNT`. Two runs of different length under an instruction counter tell what one operation costs, whatever
+//! `hot_path OPERATION COUNT`. Without arguments it names the operations; those of a call, whose name begins with `call-`, come with what
+//! they should cost, and have to be counted inside [`whole_call::counted`] alone. Of the others two runs of different length under an instruction counter tell what one operation costs, whatever
 //! starting up costs.
 
 #![allow(clippy::unwrap_used)]
@@ -11,6 +12,7 @@ mod crowd;
 #[path = "../tests/scenarios/harness.rs"]
 #[allow(dead_code)]
 mod harness;
+mod whole_call;
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -53,6 +55,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let [operation, count] = arguments.as_slice() else {
         OPERATIONS.iter().for_each(|(name, what)| println!("{name}\t{what}"));
+        whole_call::MESSAGES.iter().for_each(|(name, what, target)| println!("{name}\t{what}\t{target}"));
         return;
     };
     run(operation, count.parse().expect("a count"));
@@ -70,6 +73,7 @@ fn run(operation: &str, count: usize) {
         "take-1000-all" => taking(1_000, 1_000, count),
         "locate-1000" => locating(1_000, count),
         "locate-1000000" => locating(1_000_000, count),
+        message if message.starts_with("call-") => whole_call::run(message, count),
         other => forwarding(other, count),
     }
 }

@@ -3,10 +3,7 @@
 //! All edges of a farm share one secret. Each use has a key of its own, so that a value made for one can never
 //! serve as another. The hash is SipHash-2-4 with a 128-bit result, a pseudo-random function made for short input.
 
-use std::hash::Hasher;
-
 use sha2::{Digest, Sha256};
-use siphasher::sip128::{Hasher128, SipHasher24};
 
 /// One key for each use.
 #[derive(Clone)]
@@ -63,36 +60,138 @@ impl Keys {
 
 impl Key {
     /// Starts a hash under this key.
+    #[inline]
     pub fn hash(&self) -> Keyed {
-        Keyed(SipHasher24::new_with_key(&self.0))
+        let half = |at: usize| self.0[at..].first_chunk().map_or(0, |octets| u64::from_le_bytes(*octets));
+        Keyed(Sip128::new(half(0), half(8)))
     }
 }
 
-/// A hash in the making. Each piece is closed off by its length, so that two lists of pieces never run together.
-pub struct Keyed(SipHasher24);
+/// A hash in the making. Each piece stands behind its length, so that two lists of pieces never run together.
+pub struct Keyed(Sip128);
 
 impl Keyed {
-    /// Takes in one piece.
+    /// Takes in one piece: four octets of length, the octets, and zeros up to the next multiple of eight.
+    #[inline(always)]
     pub fn piece(mut self, bytes: &[u8]) -> Self {
-        self.0.write(bytes);
-        self.0.write_u32(bytes.len() as u32);
+        let length = u64::from(bytes.len() as u32);
+        let Some((head, rest)) = bytes.split_first_chunk::<4>() else {
+            self.0.word(length | few(bytes) << 32);
+            return self;
+        };
+        self.0.word(length | u64::from(u32::from_le_bytes(*head)) << 32);
+        let (words, tail) = rest.as_chunks::<8>();
+        for word in words {
+            self.0.word(u64::from_le_bytes(*word));
+        }
+        if !tail.is_empty() {
+            // The last eight octets of the piece, without those that were taken in already.
+            let last = bytes.last_chunk().map(|last| u64::from_le_bytes(*last) >> (64 - 8 * tail.len()));
+            self.0.word(last.unwrap_or_else(|| few(tail)));
+        }
         self
     }
 
     /// Takes in a number.
+    #[inline(always)]
     pub fn number(mut self, number: u64) -> Self {
-        self.0.write_u64(number);
+        self.0.word(number);
         self
     }
 
+    /// Takes in what another hash gave.
+    #[inline(always)]
+    pub fn wide(self, number: u128) -> Self {
+        self.number(number as u64).number((number >> 64) as u64)
+    }
+
     /// 128 bits.
+    #[inline]
     pub fn finish128(self) -> u128 {
-        self.0.finish128().as_u128()
+        let (low, high) = self.0.finish();
+        u128::from(high()) << 64 | u128::from(low)
     }
 
     /// The low 64 of the 128 bits.
+    #[inline]
     pub fn finish64(self) -> u64 {
-        self.finish128() as u64
+        self.0.finish().0
+    }
+}
+
+/// Up to three octets as a number.
+fn few(octets: &[u8]) -> u64 {
+    octets.iter().rev().fold(0, |number, octet| number << 8 | u64::from(*octet))
+}
+
+/// SipHash-2-4 with a 128-bit result over whole words of eight octets.
+struct Sip128 {
+    v0: u64,
+    v1: u64,
+    v2: u64,
+    v3: u64,
+    words: u64,
+}
+
+impl Sip128 {
+    #[inline]
+    fn new(k0: u64, k1: u64) -> Self {
+        Sip128 {
+            v0: k0 ^ 0x736f_6d65_7073_6575,
+            v1: k1 ^ 0x646f_7261_6e64_6f6d ^ 0xee,
+            v2: k0 ^ 0x6c79_6765_6e65_7261,
+            v3: k1 ^ 0x7465_6462_7974_6573,
+            words: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn word(&mut self, word: u64) {
+        self.words += 1;
+        self.absorb(word);
+    }
+
+    #[inline(always)]
+    fn absorb(&mut self, word: u64) {
+        self.v3 ^= word;
+        self.round();
+        self.round();
+        self.v0 ^= word;
+    }
+
+    #[inline(always)]
+    fn round(&mut self) {
+        self.v0 = self.v0.wrapping_add(self.v1);
+        self.v2 = self.v2.wrapping_add(self.v3);
+        self.v1 = self.v1.rotate_left(13) ^ self.v0;
+        self.v3 = self.v3.rotate_left(16) ^ self.v2;
+        self.v0 = self.v0.rotate_left(32);
+        self.v2 = self.v2.wrapping_add(self.v1);
+        self.v0 = self.v0.wrapping_add(self.v3);
+        self.v1 = self.v1.rotate_left(17) ^ self.v2;
+        self.v3 = self.v3.rotate_left(21) ^ self.v0;
+        self.v2 = self.v2.rotate_left(32);
+    }
+
+    /// The low half, and how to come by the high one.
+    #[inline(always)]
+    fn finish(mut self) -> (u64, impl FnOnce() -> u64) {
+        self.absorb(self.words << 59);
+        self.v2 ^= 0xee;
+        let low = self.last_rounds();
+        let high = move || {
+            self.v1 ^= 0xdd;
+            self.last_rounds()
+        };
+        (low, high)
+    }
+
+    #[inline]
+    fn last_rounds(&mut self) -> u64 {
+        for _ in 0..4 {
+            self.round();
+        }
+        self.v0 ^ self.v1 ^ self.v2 ^ self.v3
     }
 }
 
@@ -114,18 +213,30 @@ pub fn fill_base32(place: &mut [u8], mut value: u64) {
 
 /// Reads what [`write_base32`] wrote, in either case.
 pub fn read_base32(digits: &[u8]) -> Option<u64> {
-    let mut value = 0u64;
+    let (mut value, mut seen) = (0u64, 0u8);
     for digit in digits {
-        let digit = digit.to_ascii_lowercase();
-        let bits = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'v' => digit - b'a' + 10,
-            _ => return None,
-        };
-        value = value << 5 | u64::from(bits);
+        let bits = BITS[*digit as usize];
+        seen |= bits;
+        value = value << 5 | u64::from(bits & 31);
     }
-    Some(value)
+    (seen & NO_DIGIT == 0).then_some(value)
 }
+
+/// Marks in [`BITS`] what is no digit.
+const NO_DIGIT: u8 = 128;
+
+/// What each octet stands for as a digit.
+const BITS: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut value = 0u8;
+    while value < 32 {
+        let digit = BASE32[value as usize];
+        table[digit as usize] = value;
+        table[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    table
+};
 
 const BASE32: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
@@ -141,6 +252,25 @@ mod tests {
         assert_ne!(hash(&keys.call, b"a", b"b"), hash(&keys.branch, b"a", b"b"));
         assert_eq!(hash(&keys.call, b"a", b"b"), hash(&Keys::derive(b"secret").call, b"a", b"b"));
         assert_ne!(hash(&keys.call, b"a", b"b"), hash(&Keys::derive(b"other").call, b"a", b"b"));
+    }
+
+    #[test]
+    fn the_hash_is_siphash_2_4_over_the_pieces_with_their_lengths() {
+        use siphasher::sip128::{Hasher128, SipHasher24};
+        use std::hash::Hasher;
+        let key = Key(*b"0123456789abcdef");
+        for len in 0..40 {
+            let text = &b"a Call-ID that is longer than any other one"[..len];
+            let mut octets = (len as u32).to_le_bytes().to_vec();
+            octets.extend_from_slice(text);
+            octets.resize(octets.len().next_multiple_of(8), 0);
+            octets.extend_from_slice(&77u64.to_le_bytes());
+            let mut other = SipHasher24::new_with_key(&key.0);
+            other.write(&octets);
+            let hash = key.hash().piece(text).number(77);
+            assert_eq!(hash.finish128(), other.finish128().as_u128(), "{len}");
+            assert_eq!(key.hash().piece(text).number(77).finish64(), other.finish128().as_u128() as u64);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! can be read when it is asked for - leases, states, ages - is read at the scrape. `docs/metrics.md` lists them all, and a test
 //! compares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,7 @@ use crate::dispatch::node::Kind;
 use crate::proxy::Event;
 use crate::registrar::Ended;
 use crate::registrar::register::Changes;
+use crate::sip::Method;
 
 /// Buckets for what callers wait for: from an instant to a ring time-out.
 const WAIT_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 180.0];
@@ -37,6 +38,15 @@ const PROBE_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.03, 0.1,
 const PUBLICATION_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
 /// Buckets for how long calls last.
 const TALK_BUCKETS: [f64; 9] = [1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1_800.0, 3_600.0, 14_400.0];
+
+/// Counters of what nearly every message adds to. Finding one by its labels costs a few hundred instructions.
+#[derive(Default)]
+struct Known {
+    /// By method and side.
+    requests: [[OnceLock<IntCounter>; 2]; Method::ALL.len()],
+    /// By cause.
+    ended: [OnceLock<IntCounter>; EndCause::ALL.len()],
+}
 
 /// All metrics of the edge.
 pub struct Metrics {
@@ -54,6 +64,8 @@ pub struct Metrics {
     dropped: IntCounterVec,
     rejected: IntCounterVec,
     requests: IntCounterVec,
+    /// The counters of `requests` and `ended`, each looked up by its labels once.
+    known: Known,
     responses: IntCounter,
     ended: IntCounterVec,
     adopted: IntCounter,
@@ -231,6 +243,7 @@ impl Metrics {
             dropped: made.counters("messages_dropped_total", "Messages that went no further, by reason.", &["reason"]),
             rejected: made.counters("requests_rejected_total", "Requests that the edge refused.", &["reason", "code"]),
             requests: made.counters("requests_forwarded_total", "Requests forwarded.", &["method", "side"]),
+            known: Known::default(),
             responses: made.counter("responses_forwarded_total", "Responses forwarded."),
             ended: made.counters("calls_ended_total", "Calls that gave their place back, by cause.", &["cause"]),
             adopted: made.counter("calls_adopted_total", "Calls that were found inside their dialog."),
@@ -377,7 +390,9 @@ impl Metrics {
                     self.rejected.with_label_values(&[reason.as_str(), &reason.code().to_string()]).inc();
                 }
                 Event::RequestForwarded(method, side) => {
-                    self.requests.with_label_values(&[method.as_str(), side.as_str()]).inc();
+                    let labels = &[method.as_str(), side.as_str()];
+                    let known = &self.known.requests[method as usize][side as usize];
+                    known.get_or_init(|| self.requests.with_label_values(labels)).inc();
                 }
                 Event::ResponseForwarded(_) => self.responses.inc(),
                 Event::NodeAnswered { node: id, code } => {
@@ -401,7 +416,8 @@ impl Metrics {
                     self.late.with_label_values(&[if forwarded { "forwarded" } else { "ended" }]).inc();
                 }
                 Event::LeaseEnded { cause, talked, .. } => {
-                    self.ended.with_label_values(&[cause.as_str()]).inc();
+                    let known = &self.known.ended[cause as usize];
+                    known.get_or_init(|| self.ended.with_label_values(&[cause.as_str()])).inc();
                     talked.inspect(|talked: &Duration| self.talked.observe(talked.as_secs_f64()));
                 }
                 Event::Registered(changes) => self.count_registration(changes),

@@ -66,6 +66,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// Host and port that others reach it by; IPv6 with brackets.
     pub sent_by: Box<[u8]>,
+    /// The same in two parts, the port as it is meant where none is said.
+    reached: (Box<[u8]>, u16),
     /// `SIP/2.0/UDP host:port;branch=`
     pub via: Box<[u8]>,
     /// `<sip:host:port;lr` with the transport where it is not UDP; the token and `>` follow.
@@ -76,11 +78,13 @@ impl Listener {
     /// A listener and its texts.
     pub fn new(id: ListenerId, protocol: Protocol, bind: SocketAddr, sent_by: &str) -> Self {
         let transport = if protocol == Protocol::Udp { "" } else { ";transport=tcp" };
+        let (host, port) = crate::sip::uri::parse_hostport(sent_by.as_bytes()).unwrap_or_default();
         Listener {
             id,
             protocol,
             bind,
             sent_by: sent_by.as_bytes().into(),
+            reached: (host.into(), port.unwrap_or(5060)),
             via: format!("SIP/2.0/{} {sent_by};branch=", protocol.as_str()).into_bytes().into_boxed_slice(),
             route: format!("<sip:{sent_by}{transport};lr").into_bytes().into_boxed_slice(),
         }
@@ -185,7 +189,16 @@ impl Farm {
         if !uri.is_sip() {
             return false;
         }
-        self.listeners.iter().any(|listener| listener.is_at(uri)) || self.is_own_domain(uri.host)
+        let port = uri.port.unwrap_or(5060);
+        let is_named =
+            |listener: &Listener| listener.reached.1 == port && listener.reached.0.eq_ignore_ascii_case(uri.host);
+        if self.listeners.iter().any(is_named) {
+            return true;
+        }
+        let is_bound = |ip: std::net::IpAddr| {
+            self.listeners.iter().any(|listener| listener.bind.port() == port && listener.bind.ip() == ip)
+        };
+        crate::sip::uri::ip(uri.host).is_some_and(is_bound) || self.is_own_domain(uri.host)
     }
 
     /// True for one of the edge's names.
@@ -194,14 +207,5 @@ impl Farm {
             return true;
         }
         host.iter().any(u8::is_ascii_uppercase) && self.domains.contains(&host.to_ascii_lowercase())
-    }
-}
-
-impl Listener {
-    fn is_at(&self, uri: &Uri<'_>) -> bool {
-        let port = uri.port.unwrap_or(5060);
-        let split = crate::sip::uri::parse_hostport(&self.sent_by);
-        let said = split.is_some_and(|(host, p)| host.eq_ignore_ascii_case(uri.host) && p.unwrap_or(5060) == port);
-        said || (self.bind.port() == port && crate::sip::uri::ip(uri.host) == Some(self.bind.ip()))
     }
 }

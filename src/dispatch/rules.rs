@@ -4,6 +4,7 @@
 //! stranger; then the first rule that fits.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -45,16 +46,60 @@ impl Source {
     }
 }
 
+/// Who is at an address.
+type ByAddress<A> = HashMap<A, NodeId, BuildHasherDefault<AddressHasher>>;
+
+/// A quick hash for tables of configured addresses. Nobody outside decides what stands in them, so nobody can make one slow.
+#[derive(Clone, Copy, Debug, Default)]
+struct AddressHasher(u64);
+
+impl AddressHasher {
+    #[inline]
+    fn take(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}
+
+impl Hasher for AddressHasher {
+    #[inline]
+    fn write(&mut self, octets: &[u8]) {
+        let (words, rest) = octets.as_chunks::<4>();
+        words.iter().for_each(|word| self.take(u64::from(u32::from_ne_bytes(*word))));
+        rest.iter().for_each(|octet| self.take(u64::from(*octet)));
+    }
+
+    #[inline]
+    fn write_u16(&mut self, number: u16) {
+        self.take(u64::from(number));
+    }
+
+    // Lengths and kinds: the octets differ anyway.
+    #[inline]
+    fn write_usize(&mut self, _: usize) {}
+
+    #[inline]
+    fn write_isize(&mut self, number: isize) {
+        self.take(number as u64);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.0 >> 32)
+    }
+}
+
 /// All known addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// Nodes over UDP: address and port, so that several can live on one address.
-    datagram_nodes: HashMap<SocketAddr, NodeId>,
+    datagram_nodes: ByAddress<SocketAddr>,
     /// Nodes over streams: the port is an ephemeral one.
-    stream_nodes: HashMap<IpAddr, NodeId>,
+    stream_nodes: ByAddress<IpAddr>,
     /// Every address that calls are sent to, gateways' included.
-    targets: HashMap<Target, NodeId>,
+    targets: ByAddress<Target>,
     gateways: JointPrefixMap<IpNet, Vec<GatewayPort>>,
+    /// Those of them that are single addresses, which most are.
+    single: HashMap<IpAddr, Vec<GatewayPort>, BuildHasherDefault<AddressHasher>>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +125,9 @@ impl Sources {
     /// Takes up a gateway's network.
     pub fn add_gateway(&mut self, gateway: NodeId, network: IpNet, port: Option<u16>) {
         let entry = GatewayPort { gateway, port };
+        if network.prefix_len() == network.max_prefix_len() {
+            self.single.entry(network.addr()).or_default().push(entry.clone());
+        }
         match self.gateways.get_mut(&network) {
             Some(list) => list.push(entry),
             None => {
@@ -118,6 +166,9 @@ impl Sources {
             let any = || list.iter().find(|g| g.port.is_none() && !with_port_only);
             named.or_else(any).map(|g| g.gateway)
         };
+        if let Some(gateway) = self.single.get(&address.ip()).and_then(fitting) {
+            return Some(gateway);
+        }
         // The longest prefix first; one whose gateways all name other ports gives way to the next shorter one.
         let mut wanted = IpNet::from(address.ip());
         while let Some((prefix, list)) = self.gateways.get_lpm(&wanted) {

@@ -6,7 +6,7 @@ use crate::agents::book::Offer;
 use crate::agents::reservation::read_token;
 use crate::calls::history::{Candidates, Choice, End, EndCause};
 use crate::calls::lease::{Contact, Way};
-use crate::calls::{NodeId, Shard};
+use crate::calls::{CallKey, NodeId, Shard};
 use crate::dispatch::Picked;
 use crate::dispatch::rules::Source;
 use crate::registrar::{Aor, Binding, Permanent, Service};
@@ -112,7 +112,7 @@ impl<W: World> Core<'_, W> {
         let mut routes = format!("<sip:{};transport={};lr;", edge.address, edge.protocol.lower()).into_bytes();
         routes.extend_from_slice(PARAM);
         routes.push(b'=');
-        token.write(&self.farm.keys, request.call_id(), &mut routes);
+        token.write(&self.farm.keys, CallKey::of(&self.farm.keys, request.call_id()), &mut routes);
         routes.push(b'>');
         if !phone.path.is_empty() {
             routes.extend_from_slice(b", ");
@@ -125,8 +125,8 @@ impl<W: World> Core<'_, W> {
     fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, wanted: Wanted<'_>) {
         let request = inbound.request;
         let Some(via) = request.via() else { return };
-        let (key, rule) = (self.key(request), Arc::from("agents"));
-        let transaction = transaction(&self.farm.keys, request, via);
+        let (key, rule) = (inbound.key, Arc::from("agents"));
+        let transaction = transaction(&self.farm.keys, request, key, via);
         let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
         let world = self.world;
         world.claim(key);
@@ -213,7 +213,7 @@ impl<W: World> Core<'_, W> {
         let Some(contact) = contact else {
             return self.reject(request, flow, source, RejectReason::NotRegistered(service.not_registered));
         };
-        let transaction = transaction(&self.farm.keys, request, via);
+        let transaction = transaction(&self.farm.keys, request, inbound.key, via);
         let token = self.token(inbound, contact.way).filter(|_| opens_dialog(request.method()));
         let forwarding = Forwarding {
             to: &Destination::Way(contact.way),

@@ -5,6 +5,7 @@
 //! the farm, and a response whose branch the farm did not make is recognised. The *turn* is a keyed hash of what decides
 //! the route; a request that comes back with the same turn is going round in a loop.
 
+use crate::calls::CallKey;
 use crate::dispatch::farm::Listener;
 use crate::keys::{Keys, read_base32, write_base32};
 use crate::sip::HeaderName;
@@ -12,6 +13,8 @@ use crate::sip::Request;
 use crate::sip::message::Message;
 use crate::sip::via::Via;
 use crate::transport::flow::{ConnectionId, Flow, ListenerId};
+
+use super::route::Routing;
 
 /// How every branch of the edge begins.
 pub const MAGIC: &[u8] = b"z9hG4bKcb";
@@ -28,22 +31,24 @@ pub const BYE_OF: u8 = 16;
 pub const ACK_OF: u8 = 24;
 
 /// Identity of a transaction as its sender made it: the same for an INVITE, its repetitions, its CANCEL and the ACK to
-/// its failure.
-pub fn transaction<'a>(keys: &Keys, message: impl Message<'a>, via: Via) -> u64 {
+/// its failure. The Call-ID stands in it as the call's key.
+pub fn transaction<'a>(keys: &Keys, message: impl Message<'a>, key: CallKey, via: Via) -> u64 {
     let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
-    let hash = keys.branch.hash().piece(branch).piece(message.text(via.host)).number(u64::from(via.port.unwrap_or(0)));
     let cseq = message.cseq().map_or(0, |cseq| cseq.number);
-    hash.piece(message.call_id()).piece(message.from_tag()).number(u64::from(cseq)).finish64()
+    let numbers = u64::from(via.port.unwrap_or(0)) << 32 | u64::from(cseq);
+    let hash = keys.branch.hash().wide(key.0).number(numbers);
+    hash.piece(branch).piece(message.text(via.host)).piece(message.from_tag()).finish64()
 }
 
 /// Hash of what decides where a request goes (section 16.6 step 8), the edge's own leading Routes left aside.
-pub fn turn(keys: &Keys, request: Request<'_>, own_routes: usize) -> u64 {
-    let mut hash = keys.turn.hash().piece(request.uri_text()).piece(request.from_tag());
+pub fn turn(keys: &Keys, request: Request<'_>, key: CallKey, routing: &Routing<'_>) -> u64 {
     // No To tag: the ACK to a failure has one where its INVITE had none, and both must get the same branch.
-    hash = hash.piece(request.call_id());
+    let mut hash = keys.turn.hash().wide(key.0).piece(request.uri_text()).piece(request.from_tag());
     hash = hash.number(request.cseq().map_or(0, |cseq| u64::from(cseq.number)));
-    for (_, route) in request.addresses(HeaderName::Route).skip(own_routes) {
-        hash = hash.piece(request.text(route.uri));
+    if routing.has_more {
+        for (_, route) in request.addresses(HeaderName::Route).skip(routing.own) {
+            hash = hash.piece(request.text(route.uri));
+        }
     }
     hash.finish64() & ((1 << (5 * TURN_DIGITS)) - 1)
 }
@@ -176,8 +181,14 @@ mod tests {
     fn of(text: &str) -> (u64, u64) {
         let mut index = Index::new();
         match parse(text.as_bytes(), Framing::Datagram, &mut index) {
-            Outcome::Request(r) => (transaction(&keys(), r, r.via().unwrap()), turn(&keys(), r, 0)),
-            Outcome::Response(r) => (transaction(&keys(), r, r.next_via().unwrap()), 0),
+            Outcome::Request(r) => {
+                let key = CallKey::of(&keys(), r.call_id());
+                (transaction(&keys(), r, key, r.via().unwrap()), turn(&keys(), r, key, &Routing::default()))
+            }
+            Outcome::Response(r) => {
+                let key = CallKey::of(&keys(), r.call_id());
+                (transaction(&keys(), r, key, r.next_via().unwrap()), 0)
+            }
             other => panic!("{other:?}"),
         }
     }

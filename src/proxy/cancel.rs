@@ -20,8 +20,8 @@ impl<W: World> Core<'_, W> {
     pub(super) fn cancel(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>) {
         let request = inbound.request;
         let Some(via) = request.via() else { return };
-        let transaction = transaction(&self.farm.keys, request, via);
-        let (key, world) = (self.key(request), self.world);
+        let (key, world) = (inbound.key, self.world);
+        let transaction = transaction(&self.farm.keys, request, key, via);
         world.claim(key);
         world.with_shard(key, |shard| {
             let slot = shard.find(key).filter(|slot| shard.lease(*slot).transaction == transaction);

@@ -13,6 +13,7 @@ use super::answer::framing;
 use super::contract::{DropReason, Outbox, World};
 use super::strangers::Strangers;
 use super::target::{Decision, decide};
+use super::token::tag_hash;
 use super::{route, validate};
 
 /// Working memory of one worker.
@@ -60,6 +61,10 @@ pub struct Inbound<'a> {
     pub flow: Flow,
     /// Who that is.
     pub source: Source,
+    /// Its call.
+    pub key: CallKey,
+    /// Hash of its From tag, as tokens and leases keep it.
+    pub tag: u32,
     /// The user, once he has proved who he is.
     pub agent: Option<&'a [u8]>,
 }
@@ -75,7 +80,11 @@ impl<W: World> Core<'_, W> {
             return self.drop(DropReason::RateLimited);
         }
         match parse(bytes, framing(flow), index) {
-            Outcome::Request(request) => self.request(Inbound { request, flow, source, agent: None }),
+            Outcome::Request(request) => {
+                let key = self.key(request);
+                let tag = tag_hash(&self.farm.keys, request.from_tag());
+                self.request(Inbound { request, flow, source, key, tag, agent: None });
+            }
             Outcome::Response(response) => {
                 if source == Source::Stranger && self.is_asked_for(response, flow) {
                     self.is_no_stranger(flow);
@@ -98,9 +107,9 @@ impl<W: World> Core<'_, W> {
     }
 
     fn request(&mut self, inbound: Inbound<'_>) {
-        let Inbound { request, flow, .. } = inbound;
-        let routing = route::read(request, self.farm);
-        if let Err(reason) = validate::check(request, routing.own, self.farm) {
+        let Inbound { request, flow, key, .. } = inbound;
+        let routing = route::read(request, key, self.farm);
+        if let Err(reason) = validate::check(request, key, &routing, self.farm) {
             return self.reject(request, flow, inbound.source, reason);
         }
         let is_agent = |user: &[u8]| self.is_agent(user);

@@ -21,7 +21,7 @@ use super::contract::{Destination, DropReason, Event, RejectReason, Side, World}
 use super::core::{Core, Inbound};
 use super::forward::{Forwarding, opens_dialog};
 use super::route::Routing;
-use super::token::{ToCaller, Token, tag_hash};
+use super::token::{ToCaller, Token};
 
 /// A pool number that no pool has: the lease was not chosen from one.
 pub(super) const NO_POOL: PoolId = PoolId(u32::MAX);
@@ -33,15 +33,15 @@ impl<W: World> Core<'_, W> {
             return self.pass_on(inbound, routing, token);
         }
         let (request, flow) = (inbound.request, inbound.flow);
-        self.world.claim(self.key(request));
-        let from_caller = tag_hash(&self.farm.keys, request.from_tag()) == token.caller_tag;
+        self.world.claim(inbound.key);
+        let from_caller = inbound.tag == token.caller_tag;
         let side = if from_caller { Side::Node } else { Side::Caller };
         let to = match side {
             Side::Node => Destination::Way(token.way_to_node()),
             Side::Caller => self.to_caller(inbound, routing, token),
         };
         let node = self.farm.sources.node_at(token.node);
-        let (key, world) = (self.key(request), self.world);
+        let (key, world) = (inbound.key, self.world);
         let is_dead = world.with_shard(key, |shard| {
             let slot = match shard.find(key) {
                 Some(slot) => {
@@ -75,7 +75,7 @@ impl<W: World> Core<'_, W> {
     /// A request of a call that another edge has, to or from a phone that registered here: it passes, and nothing is known of it.
     fn pass_on(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, token: Token) {
         let request = inbound.request;
-        let from_edge = tag_hash(&self.farm.keys, request.from_tag()) == token.caller_tag;
+        let from_edge = inbound.tag == token.caller_tag;
         let (side, way) =
             if from_edge { (Side::Node, token.way_to_node()) } else { (Side::Caller, caller_way(token.caller)) };
         let Some(via) = request.via() else { return };
@@ -83,7 +83,7 @@ impl<W: World> Core<'_, W> {
         let forwarding = Forwarding {
             to: &Destination::Way(way),
             side,
-            transaction: transaction(&self.farm.keys, request, via),
+            transaction: transaction(&self.farm.keys, request, inbound.key, via),
             attempt: 0,
             uri: None,
             routes: b"",
@@ -102,7 +102,7 @@ impl<W: World> Core<'_, W> {
         attempt: u8,
     ) {
         let Some(via) = inbound.request.via() else { return };
-        let transaction = transaction(&self.farm.keys, inbound.request, via);
+        let transaction = transaction(&self.farm.keys, inbound.request, inbound.key, via);
         let forwarding =
             Forwarding { to, side, transaction, attempt, uri: None, routes: b"", record: None, try_of: None };
         self.forward(inbound, routing, forwarding);
@@ -151,11 +151,13 @@ impl<W: World> Core<'_, W> {
         if is_no_call || !shard.has_room() {
             return None;
         }
-        let user = |uri: Option<Uri<'_>>| uri.and_then(|uri| uri.number()).unwrap_or_default().to_vec();
+        let (from, to) = (request.from_uri(), request.to_uri());
+        let caller = from.and_then(|uri| uri.number()).unwrap_or_default();
+        let called = to.and_then(|uri| uri.number()).unwrap_or_default();
         let now = self.now;
         let lease = Lease {
             key,
-            names: Names::new(request.call_id(), &user(request.from_uri()), &user(request.to_uri())),
+            names: Names::new(request.call_id(), caller, called),
             caller: token.caller,
             caller_tag: token.caller_tag,
             agent: None,
@@ -216,7 +218,7 @@ impl<W: World> Core<'_, W> {
     /// A request inside a dialog whose sender lost the edge's Route: the Call-ID may be known.
     pub(super) fn in_dialog_by_call_id(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>) {
         let (request, flow, source) = (inbound.request, inbound.flow, inbound.source);
-        let (key, world) = (self.key(request), self.world);
+        let (key, world) = (inbound.key, self.world);
         world.claim(key);
         let known = world.with_shard(key, |shard| {
             let slot = shard.find(key)?;
@@ -249,7 +251,7 @@ impl<W: World> Core<'_, W> {
     pub(super) fn ack(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>) {
         let request = inbound.request;
         let is_own = request.to_tag() == Some(&own_tag(&self.farm.keys, request)[..]);
-        let (key, world) = (self.key(request), self.world);
+        let (key, world) = (inbound.key, self.world);
         world.claim(key);
         let to = world.with_shard(key, |shard| {
             let slot = shard.find(key)?;
@@ -274,11 +276,11 @@ impl<W: World> Core<'_, W> {
     pub(super) fn new_request(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, pool: PoolId) {
         let Inbound { request, flow, source, .. } = inbound;
         let Some(via) = request.via() else { return };
-        let key = self.sticky_key(pool, request).unwrap_or(self.key(request).0 as u64);
+        let key = self.sticky_key(pool, request).unwrap_or(inbound.key.0 as u64);
         let Some((node, way)) = self.world.home_of(pool, key) else {
             return self.reject(request, flow, source, RejectReason::NoneAlive);
         };
-        let transaction = transaction(&self.farm.keys, request, via);
+        let transaction = transaction(&self.farm.keys, request, inbound.key, via);
         let token = self.token(inbound, way).filter(|_| opens_dialog(request.method()));
         let uri = self.gateway_uri(node, request);
         let forwarding = Forwarding {

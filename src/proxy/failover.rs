@@ -105,7 +105,7 @@ impl<W: World> Core<'_, W> {
             let keys = &core.farm.keys;
             // The very Via and Request-URI that the INVITE went out with (section 9.1).
             let mut via = listener.via.to_vec();
-            Branch::new(keys, transaction, attempt, turn(keys, inbound.request, routing.own)).write(&mut via);
+            Branch::new(keys, transaction, attempt, turn(keys, inbound.request, inbound.key, routing)).write(&mut via);
             if inbound.flow.listener != listener.id || inbound.flow.connection.is_some() {
                 write_flow(keys, inbound.flow, &mut via);
             }

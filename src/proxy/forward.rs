@@ -4,6 +4,7 @@
 //! the top Via notes the source, Record-Route and Via come on top, and headers that only nodes may send are
 //! stripped from what others send.
 
+use crate::calls::CallKey;
 use crate::calls::lease::Way;
 use crate::dispatch::Farm;
 use crate::dispatch::farm::Listener;
@@ -49,7 +50,7 @@ pub struct Forwarding<'a> {
 impl<W: World> Core<'_, W> {
     /// Forwards a request. False when no listener reaches the destination.
     pub fn forward(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, forwarding: Forwarding<'_>) -> bool {
-        let Inbound { request, flow, source, .. } = inbound;
+        let Inbound { request, flow, source, key, .. } = inbound;
         let way = match forwarding.to {
             Destination::Way(way) | Destination::Name { fallback: way, .. } => *way,
         };
@@ -61,7 +62,7 @@ impl<W: World> Core<'_, W> {
         let edits = &mut self.scratch.edits;
         edits.clear();
         edit_start_line(request, routing, forwarding.uri, edits);
-        let branch = Branch::new(keys, forwarding.transaction, forwarding.attempt, turn(keys, request, routing.own));
+        let branch = Branch::new(keys, forwarding.transaction, forwarding.attempt, turn(keys, request, key, routing));
         edits.insert(edit::headers_start(request), |out| {
             out.extend_from_slice(b"Via: ");
             out.extend_from_slice(&listener.via);
@@ -72,9 +73,9 @@ impl<W: World> Core<'_, W> {
             }
             out.extend_from_slice(b"\r\n");
             if let Some(token) = forwarding.record {
-                write_record_route(listener, token, request, keys, out);
+                write_record_route(listener, token, key, keys, out);
                 if let Some(arrival) = self.farm.listener(flow.listener).filter(|arrival| arrival.id != listener.id) {
-                    write_record_route(arrival, token, request, keys, out);
+                    write_record_route(arrival, token, key, keys, out);
                 }
             }
         });
@@ -93,7 +94,7 @@ impl<W: World> Core<'_, W> {
         if listener.protocol != Protocol::Udp && request.content_length().is_none() {
             edits.insert(edit::headers_end(request), |out| {
                 out.extend_from_slice(b"Content-Length: ");
-                number(out, request.body().len());
+                number(out, request.body().len() as u64);
                 out.extend_from_slice(b"\r\n");
             });
         }
@@ -137,19 +138,13 @@ fn edit_start_line(request: Request<'_>, routing: &Routing<'_>, uri: Option<&[u8
     });
 }
 
-fn write_record_route(
-    listener: &Listener,
-    token: &Token,
-    request: Request<'_>,
-    keys: &crate::keys::Keys,
-    out: &mut Vec<u8>,
-) {
+fn write_record_route(listener: &Listener, token: &Token, key: CallKey, keys: &crate::keys::Keys, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Record-Route: ");
     out.extend_from_slice(&listener.route);
     out.push(b';');
     out.extend_from_slice(PARAM);
     out.push(b'=');
-    token.write(keys, request.call_id(), out);
+    token.write(keys, key, out);
     out.extend_from_slice(b">\r\n");
 }
 

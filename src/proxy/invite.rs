@@ -24,7 +24,7 @@ use super::contract::{Destination, Event, RejectReason, Side, TryId, World};
 use super::core::{Core, Inbound};
 use super::forward::Forwarding;
 use super::route::{self, Routing};
-use super::token::{ToCaller, Token, tag_hash};
+use super::token::{ToCaller, Token};
 
 /// What decides where a new call goes.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +45,8 @@ impl<W: World> Core<'_, W> {
     pub(super) fn new_call(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, rule: &Rule, pool: PoolId) {
         let request = inbound.request;
         let Some(via) = request.via() else { return };
-        let key = self.key(request);
-        let transaction = transaction(&self.farm.keys, request, via);
+        let key = inbound.key;
+        let transaction = transaction(&self.farm.keys, request, key, via);
         let beside = inbound.agent.and_then(|agent| self.node_beside(agent, key));
         let opening = Opening { key, transaction, rule: &rule.name, pool, prefer: None, beside };
         let world = self.world;
@@ -136,8 +136,9 @@ impl<W: World> Core<'_, W> {
         picked: &Picked,
     ) -> Lease {
         let Inbound { request, flow, .. } = inbound;
-        let user =
-            |uri: Option<crate::sip::uri::Uri<'_>>| uri.and_then(|uri| uri.number()).unwrap_or_default().to_vec();
+        let (from, called) = (request.from_uri(), request.uri());
+        let caller = from.and_then(|uri| uri.number()).unwrap_or_default();
+        let called = called.and_then(|uri| uri.number()).unwrap_or_default();
         let invite = Invite {
             bytes: request.bytes().into(),
             flow,
@@ -154,9 +155,9 @@ impl<W: World> Core<'_, W> {
         };
         Lease {
             key: opening.key,
-            names: Names::new(request.call_id(), &user(request.from_uri()), &user(request.uri())),
+            names: Names::new(request.call_id(), caller, called),
             caller: flow,
-            caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
+            caller_tag: inbound.tag,
             agent: inbound.agent.map(Box::from),
             queue: None,
             hold: Hold::default(),
@@ -243,6 +244,7 @@ impl<W: World> Core<'_, W> {
         act: impl FnOnce(&mut Self, &mut Shard, Inbound<'_>, &Routing<'_>) -> T,
     ) -> Option<T> {
         let lease = shard.lease_mut(slot);
+        let (key, tag) = (lease.key, lease.caller_tag);
         let invite = lease.phase.invite_mut()?;
         let (bytes, flow) = (std::mem::take(&mut invite.bytes), invite.flow);
         let agent = lease.agent.take();
@@ -250,8 +252,8 @@ impl<W: World> Core<'_, W> {
         let mut result = None;
         if let Outcome::Request(request) = parse(&bytes, framing(flow), &mut index) {
             let source = if agent.is_some() { Source::Agent } else { self.farm.sources.classify(flow) };
-            let inbound = Inbound { request, flow, source, agent: agent.as_deref() };
-            let routing = route::read(request, self.farm);
+            let inbound = Inbound { request, flow, source, key, tag, agent: agent.as_deref() };
+            let routing = route::read(request, key, self.farm);
             result = Some(act(self, shard, inbound, &routing));
         }
         self.scratch.second = index;
@@ -271,7 +273,7 @@ impl<W: World> Core<'_, W> {
         Some(Token {
             caller: inbound.flow,
             to_caller: if inbound.source.is_trusted() { ToCaller::Contact } else { ToCaller::Flow },
-            caller_tag: tag_hash(&self.farm.keys, inbound.request.from_tag()),
+            caller_tag: inbound.tag,
             node_listener: listener.id,
             node: way.target(),
         })

@@ -195,7 +195,7 @@ impl<W: World> Core<'_, W> {
             let (user, is_first) = self
                 .user(request, HeaderName::ProxyAuthorization, service, registry)
                 .map_err(RejectReason::RequestUnproven)?;
-            let is_good = is_first || self.is_repetition(request);
+            let is_good = is_first || self.is_repetition(inbound);
             return if is_good { Ok(user) } else { Err(RejectReason::RequestUnproven(Doubt::Stale)) };
         }
         // Without proofs whoever is registered by this flow is believed.
@@ -209,10 +209,10 @@ impl<W: World> Core<'_, W> {
     }
 
     /// True when this very transaction is under way.
-    fn is_repetition(&self, request: Request<'_>) -> bool {
+    fn is_repetition(&self, inbound: Inbound<'_>) -> bool {
+        let Inbound { request, key, .. } = inbound;
         let Some(via) = request.via() else { return false };
-        let transaction = super::branch::transaction(&self.farm.keys, request, via);
-        let key = self.key(request);
+        let transaction = super::branch::transaction(&self.farm.keys, request, key, via);
         self.world
             .with_shard(key, |shard| shard.find(key).is_some_and(|slot| shard.lease(slot).transaction == transaction))
     }

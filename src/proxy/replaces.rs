@@ -74,8 +74,8 @@ impl<W: World> Core<'_, W> {
     pub(super) fn join_nodes(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, elsewhere: Elsewhere) {
         let request = inbound.request;
         let Some(via) = request.via() else { return };
-        let (key, rule) = (self.key(request), Arc::from("replaces"));
-        let transaction = transaction(&self.farm.keys, request, via);
+        let (key, rule) = (inbound.key, Arc::from("replaces"));
+        let transaction = transaction(&self.farm.keys, request, key, via);
         let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
         let world = self.world;
         world.claim(key);

@@ -8,7 +8,7 @@ use crate::calls::history::{EndCause, TryResult};
 use crate::calls::lease::{Cancelled, Invite, Resend, SessionTimer, Told, Try, TryState, Way};
 use crate::calls::ledger::Slot;
 use crate::calls::tries::{Cause, Refusal};
-use crate::calls::{NodeId, Phase, Shard};
+use crate::calls::{CallKey, NodeId, Phase, Shard};
 use crate::dispatch::health::Signal;
 use crate::moment::Moment;
 use crate::sip::edit::remove_leading;
@@ -29,6 +29,8 @@ pub(super) struct OwnVia {
     via: Via,
     /// How the response came in.
     flow: Flow,
+    /// Its call.
+    key: CallKey,
 }
 
 /// An INVITE's response that belongs to the call's first transaction.
@@ -45,17 +47,17 @@ impl<W: World> Core<'_, W> {
     pub(super) fn own_branch(&self, response: Response<'_>, flow: Flow) -> Option<(Branch, OwnVia)> {
         let via = response.via()?;
         let branch = Branch::read(response.text(via.branch?))?;
-        Some((branch, OwnVia { via, flow }))
+        Some((branch, OwnVia { via, flow, key: self.key(response) }))
     }
 
     /// An answer to INVITE.
     pub(super) fn invite_response(&mut self, response: Response<'_>, branch: Branch, own: OwnVia, next: Via) {
         let keys = &self.farm.keys;
-        let transaction = transaction(keys, response, next);
+        let transaction = transaction(keys, response, own.key, next);
         if !branch.proves(keys, transaction) {
             return self.drop(DropReason::StrayResponse);
         }
-        let (key, world) = (self.key(response), self.world);
+        let (key, world) = (own.key, self.world);
         world.with_shard(key, |shard| {
             let slot = shard.find(key);
             match slot.filter(|slot| shard.lease(*slot).transaction == transaction) {
@@ -383,10 +385,10 @@ impl<W: World> Core<'_, W> {
 
     /// An answer to BYE: the call is over.
     pub(super) fn bye_response(&mut self, response: Response<'_>, branch: Branch, own: OwnVia, next: Via) {
-        if !self.is_proven(response, branch, next) {
+        if !self.is_proven(response, branch, own, next) {
             return self.drop(DropReason::StrayResponse);
         }
-        let (key, world) = (self.key(response), self.world);
+        let (key, world) = (own.key, self.world);
         world.with_shard(key, |shard| {
             let Some(slot) = shard.find(key) else { return };
             let status = response.status();
@@ -406,13 +408,13 @@ impl<W: World> Core<'_, W> {
 
     /// An answer to anything else.
     pub(super) fn other_response(&mut self, response: Response<'_>, branch: Branch, own: OwnVia, next: Via) {
-        if !self.is_proven(response, branch, next) {
+        if !self.is_proven(response, branch, own, next) {
             return self.drop(DropReason::StrayResponse);
         }
         let status = response.status();
         let is_update = response.cseq().is_some_and(|cseq| cseq.method == Method::Update);
         if status.code() == 481 || (is_update && status.is_success()) {
-            let (key, world) = (self.key(response), self.world);
+            let (key, world) = (own.key, self.world);
             world.with_shard(key, |shard| {
                 let slot = shard.find(key);
                 self.note_dialog(shard, slot, response);
@@ -424,12 +426,12 @@ impl<W: World> Core<'_, W> {
     /// True when it answers what the edge forwarded.
     pub(super) fn is_asked_for(&self, response: Response<'_>, flow: Flow) -> bool {
         let asked = self.own_branch(response, flow).zip(response.next_via());
-        asked.is_some_and(|((branch, _), next)| self.is_proven(response, branch, next))
+        asked.is_some_and(|((branch, own), next)| self.is_proven(response, branch, own, next))
     }
 
-    fn is_proven(&self, response: Response<'_>, branch: Branch, next: Via) -> bool {
+    fn is_proven(&self, response: Response<'_>, branch: Branch, own: OwnVia, next: Via) -> bool {
         let keys = &self.farm.keys;
-        branch.proves(keys, transaction(keys, response, next))
+        branch.proves(keys, transaction(keys, response, own.key, next))
     }
 
     /// What a response inside a dialog says about the call: a refreshed session timer, or that there is no dialog.
@@ -476,7 +478,7 @@ impl<W: World> Core<'_, W> {
         if to.protocol() != Protocol::Udp && response.content_length().is_none() {
             edits.insert(edit::headers_end(response), |out| {
                 out.extend_from_slice(b"Content-Length: ");
-                edit::number(out, response.body().len());
+                edit::number(out, response.body().len() as u64);
                 out.extend_from_slice(b"\r\n");
             });
         }

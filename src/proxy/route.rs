@@ -1,8 +1,11 @@
 //! Route headers: the edge's own go, and the token in them is read (RFC 3261 sections 16.4 and 16.12).
 
+use crate::calls::CallKey;
 use crate::dispatch::Farm;
+use crate::sip::address::Address;
 use crate::sip::edit::{Edits, remove_leading};
 use crate::sip::message::Message;
+use crate::sip::parse::Field;
 use crate::sip::scan::Span;
 use crate::sip::uri::{self, Uri};
 use crate::sip::{HeaderName, Request};
@@ -18,6 +21,10 @@ pub struct Routing<'a> {
     pub own: usize,
     /// The first Route that is not the edge's.
     pub next: Option<Uri<'a>>,
+    /// True when there are Routes behind the edge's own.
+    pub has_more: bool,
+    /// The edge's own Routes, when they all stand on one line: that line, and where they end.
+    own_line: Option<(Field, u32)>,
     /// Set when a strict router put the edge's Route into the Request-URI: the real Request-URI, which is the last Route.
     pub strict: Option<StrictTarget<'a>>,
 }
@@ -33,9 +40,9 @@ pub struct StrictTarget<'a> {
 }
 
 /// Reads the Routes.
-pub fn read<'a>(request: Request<'a>, farm: &Farm) -> Routing<'a> {
+pub fn read<'a>(request: Request<'a>, key: CallKey, farm: &Farm) -> Routing<'a> {
     let mut routing = Routing::default();
-    if let Some(token) = request.uri().and_then(|uri| token_in(&uri, request, farm)) {
+    if let Some(token) = request.uri().and_then(|uri| token_in(&uri, key, farm)) {
         // A strict router ahead: the edge's Route is the Request-URI, and the target stands last among the Routes.
         routing.token = Some(token);
         routing.strict = request.addresses(HeaderName::Route).last().map(|(field, address)| StrictTarget {
@@ -46,7 +53,9 @@ pub fn read<'a>(request: Request<'a>, farm: &Farm) -> Routing<'a> {
         });
     }
     let last = routing.strict.map(|strict| strict.whole);
-    for (_, address) in request.addresses(HeaderName::Route) {
+    for (field, address) in request.addresses(HeaderName::Route) {
+        // Whatever stops this is a Route that is not the edge's.
+        routing.has_more = true;
         let Some(uri) = uri::parse(request.text(address.uri)) else { break };
         if Some(address.whole) == last {
             break;
@@ -55,29 +64,45 @@ pub fn read<'a>(request: Request<'a>, farm: &Farm) -> Routing<'a> {
             routing.next = Some(uri);
             break;
         }
-        routing.own += 1;
-        routing.token = routing.token.or_else(|| token_in(&uri, request, farm));
+        routing.has_more = false;
+        routing.note_own(field, address);
+        routing.token = routing.token.or_else(|| token_in(&uri, key, farm));
     }
     routing
 }
 
-fn token_in(uri: &Uri<'_>, request: Request<'_>, farm: &Farm) -> Option<Token> {
-    let text = uri.param(PARAM)?;
-    Token::read(&farm.keys, request.call_id(), text)
+fn token_in(uri: &Uri<'_>, key: CallKey, farm: &Farm) -> Option<Token> {
+    Token::read(&farm.keys, key, uri.param(PARAM)?)
 }
 
 impl Routing<'_> {
     /// Takes the edge's own Routes off, and the one that became the Request-URI.
     pub fn edit(&self, request: Request<'_>, edits: &mut Edits) {
+        match self.own_line {
+            Some((field, end)) => remove_leading(edits, request.bytes(), field.line, field.value, end),
+            None => self.edit_lines(request, edits),
+        }
+        if let Some(strict) = self.strict {
+            self.edit_strict(request, strict, edits);
+        }
+    }
+
+    fn note_own(&mut self, field: Field, address: Address) {
+        let is_on_line = match self.own_line {
+            Some((first, _)) => first.line == field.line,
+            None => self.own == 0,
+        };
+        self.own += 1;
+        self.own_line = is_on_line.then_some((field, address.whole.end));
+    }
+
+    fn edit_lines(&self, request: Request<'_>, edits: &mut Edits) {
         let mut routes = request.addresses(HeaderName::Route).take(self.own).peekable();
         while let Some((field, address)) = routes.next() {
             let same_line = routes.peek().is_some_and(|(next, _)| next.line == field.line);
             if !same_line {
                 remove_leading(edits, request.bytes(), field.line, field.value, address.whole.end);
             }
-        }
-        if let Some(strict) = self.strict {
-            self.edit_strict(request, strict, edits);
         }
     }
 

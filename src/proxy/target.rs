@@ -118,12 +118,13 @@ pub fn decide<'f, 'r>(
 /// What the rules say of a request that opens something.
 pub fn by_rules<'f, 'r>(request: Request<'r>, source: Source, farm: &'f Farm) -> Decision<'f, 'r> {
     let uri = request.uri();
+    let asks_for_caller = farm.rules.iter().any(|rule| rule.from_user.is_some());
     let subject = Subject {
         source,
         method: request.method(),
         to_user: uri.and_then(|uri| uri.number()).unwrap_or_default(),
         to_host: uri.map_or(&[], |uri| uri.host),
-        from_user: request.from_uri().and_then(|uri| uri.number()).unwrap_or_default(),
+        from_user: if asks_for_caller { caller_number(request) } else { b"" },
     };
     match first_match(&farm.rules, subject) {
         None if source == Source::Stranger => Decision::Reject(RejectReason::Stranger),
@@ -134,6 +135,10 @@ pub fn by_rules<'f, 'r>(request: Request<'r>, source: Source, farm: &'f Farm) ->
         }
         Some(Rule { action: Action::Pool(pool), .. }) => Decision::NewRequest(*pool),
     }
+}
+
+fn caller_number(request: Request<'_>) -> &[u8] {
+    request.from_uri().and_then(|uri| uri.number()).unwrap_or_default()
 }
 
 fn any_rule_for_strangers(farm: &Farm) -> bool {

@@ -5,8 +5,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::calls::CallKey;
 use crate::calls::lease::Way;
-use crate::keys::{Keys, read_base32, write_base32};
+use crate::keys::{Keys, fill_base32, read_base32, write_base32};
 use crate::transport::flow::{ConnectionId, Flow, ListenerId, Protocol, Target};
 
 /// Name of the URI parameter.
@@ -62,7 +63,7 @@ impl Token {
     }
 
     /// Writes it as the value of the `cb` parameter.
-    pub fn write(&self, keys: &Keys, call_id: &[u8], out: &mut Vec<u8>) {
+    pub fn write(&self, keys: &Keys, key: CallKey, out: &mut Vec<u8>) {
         let mut octets = Octets { list: [0; LEN_MAX], len: 0 };
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         octets.push(&[flag(self.caller.remote.is_ipv6(), CALLER_V6)
@@ -80,17 +81,17 @@ impl Token {
         if let Some(connection) = self.caller.connection {
             octets.push(&connection.0.get().to_be_bytes());
         }
-        let proof = proof(keys, call_id, octets.filled());
+        let proof = proof(keys, key, octets.filled());
         octets.push(&proof.to_be_bytes());
         write_octets(octets.filled(), out);
     }
 
-    /// Reads it; `None` unless the farm made it for this Call-ID.
-    pub fn read(keys: &Keys, call_id: &[u8], text: &[u8]) -> Option<Token> {
+    /// Reads it; `None` unless the farm made it for this call.
+    pub fn read(keys: &Keys, key: CallKey, text: &[u8]) -> Option<Token> {
         let mut buffer = [0; LEN_MAX];
         let octets = read_octets(text, &mut buffer)?;
         let (said, stated_proof) = octets.split_at_checked(octets.len().checked_sub(PROOF_LEN)?)?;
-        if proof(keys, call_id, said).to_be_bytes() != stated_proof {
+        if proof(keys, key, said).to_be_bytes() != stated_proof {
             return None;
         }
         Self::decode(said)
@@ -124,8 +125,8 @@ impl Token {
     }
 }
 
-fn proof(keys: &Keys, call_id: &[u8], said: &[u8]) -> u64 {
-    keys.token.hash().piece(said).piece(call_id).finish64()
+fn proof(keys: &Keys, key: CallKey, said: &[u8]) -> u64 {
+    keys.token.hash().wide(key.0).piece(said).finish64()
 }
 
 struct Octets {
@@ -165,11 +166,15 @@ fn take_address(octets: &mut &[u8], is_v6: bool) -> Option<SocketAddr> {
 
 /// Five octets are eight digits; a last group is padded with zero bits.
 fn write_octets(octets: &[u8], out: &mut Vec<u8>) {
-    for group in octets.chunks(5) {
-        let bits = group.iter().fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
-        let digits = (group.len() * 8).div_ceil(5);
-        write_base32(out, bits << (digits * 5 - group.len() * 8), digits);
+    let (groups, rest) = octets.as_chunks::<5>();
+    for [a, b, c, d, e] in groups {
+        let mut digits = [0; 8];
+        fill_base32(&mut digits, u64::from(u32::from_be_bytes([*a, *b, *c, *d])) << 8 | u64::from(*e));
+        out.extend_from_slice(&digits);
     }
+    let bits = rest.iter().fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
+    let digits = (rest.len() * 8).div_ceil(5);
+    write_base32(out, bits << (digits * 5 - rest.len() * 8), digits);
 }
 
 fn read_octets<'b>(text: &[u8], buffer: &'b mut [u8; LEN_MAX]) -> Option<&'b [u8]> {
@@ -201,9 +206,13 @@ mod tests {
         }
     }
 
+    fn call(call_id: &[u8]) -> CallKey {
+        CallKey::of(&Keys::derive(b"farm"), call_id)
+    }
+
     fn written(token: &Token) -> Vec<u8> {
         let mut text = Vec::new();
-        token.write(&Keys::derive(b"farm"), b"call-1", &mut text);
+        token.write(&Keys::derive(b"farm"), call(b"call-1"), &mut text);
         text
     }
 
@@ -217,16 +226,16 @@ mod tests {
         ] {
             let text = written(&token);
             assert!(text.iter().all(u8::is_ascii_alphanumeric));
-            assert_eq!(Token::read(&Keys::derive(b"farm"), b"call-1", &text), Some(token));
-            assert_eq!(Token::read(&Keys::derive(b"farm"), b"call-1", &text.to_ascii_uppercase()), Some(token));
+            assert_eq!(Token::read(&Keys::derive(b"farm"), call(b"call-1"), &text), Some(token));
+            assert_eq!(Token::read(&Keys::derive(b"farm"), call(b"call-1"), &text.to_ascii_uppercase()), Some(token));
         }
     }
 
     #[test]
     fn a_token_serves_no_other_call_and_no_other_farm() {
         let text = written(&token("127.0.0.2:5060", "127.0.0.11:5060", 0, ToCaller::Contact));
-        assert_eq!(Token::read(&Keys::derive(b"farm"), b"call-2", &text), None);
-        assert_eq!(Token::read(&Keys::derive(b"other"), b"call-1", &text), None);
+        assert_eq!(Token::read(&Keys::derive(b"farm"), call(b"call-2"), &text), None);
+        assert_eq!(Token::read(&Keys::derive(b"other"), call(b"call-1"), &text), None);
     }
 
     proptest! {
@@ -236,13 +245,13 @@ mod tests {
             let mut changed = text.clone();
             changed[at] = digit.as_bytes()[0];
             if changed != text {
-                prop_assert_eq!(Token::read(&Keys::derive(b"farm"), b"call-1", &changed), None);
+                prop_assert_eq!(Token::read(&Keys::derive(b"farm"), call(b"call-1"), &changed), None);
             }
         }
 
         #[test]
         fn any_text_is_read_without_harm(text in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(Token::read(&Keys::derive(b"farm"), b"call-1", &text), None);
+            prop_assert_eq!(Token::read(&Keys::derive(b"farm"), call(b"call-1"), &text), None);
         }
     }
 }

@@ -408,7 +408,7 @@ pub fn write_answer(
         out.extend_from_slice(binding.contact());
         out.extend_from_slice(b">;expires=");
         // Rounded up, or a phone would refresh later than it is held.
-        number(out, binding.expires.since(now).as_millis().div_ceil(1_000));
+        number(out, binding.expires.since(now).as_millis().div_ceil(1_000) as u64);
         if binding.preference != 1_000 {
             out.extend_from_slice(format!(";q=0.{:03}", binding.preference).as_bytes());
         }

@@ -50,7 +50,7 @@ fn uri(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Span, Malformed> {
         cursor.skip_lws();
         return bracketed(cursor);
     }
-    let bare = cursor.take_while(|b| !matches!(b, b'<' | b';' | b',' | b'"'));
+    let bare = cursor.bare();
     if cursor.peek() == Some(b'<') {
         return bracketed(cursor);
     }
@@ -66,7 +66,7 @@ fn bracketed(cursor: &mut Cursor<'_>) -> Result<Span, Malformed> {
     if !cursor.eat(b'<') {
         return Err(Malformed);
     }
-    let uri = cursor.take_while(|b| !matches!(b, b'>' | b'<') && !super::scan::is_lws(b));
+    let uri = cursor.bracketed();
     if uri.is_empty() || !cursor.eat(b'>') {
         return Err(Malformed);
     }

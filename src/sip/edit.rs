@@ -4,6 +4,7 @@
 //! An edit names offsets in the received bytes; whatever no edit names leaves byte for byte as it came.
 
 use std::io::Write;
+use std::net::IpAddr;
 
 use super::message::Message;
 use super::scan::Span;
@@ -100,9 +101,34 @@ pub fn headers_end<'a>(message: impl Message<'a>) -> u32 {
 }
 
 /// Writes a decimal number.
-pub fn number(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{value}");
+pub fn number(out: &mut Vec<u8>, value: impl Into<u64>) {
+    // 2^64 has twenty digits.
+    let (mut digits, mut at, mut value) = ([0u8; 20], 20, value.into());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Writes an address, IPv6 without brackets.
+pub fn address(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                number(out, octet);
+            }
+        }
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+    }
 }
 
 /// Cuts values `0..count` off the front of a comma list that may spread over several header lines.
@@ -137,6 +163,23 @@ mod tests {
         change(&mut edits, request);
         edits.write(request, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_and_addresses_are_written_as_everybody_writes_them() {
+        let mut out = Vec::new();
+        for value in [0, 7, 10, 65_535, u64::MAX] {
+            number(&mut out, value);
+            out.push(b' ');
+        }
+        for ip in ["0.0.0.0", "255.10.0.7", "2001:db8::9", "::ffff:1.2.3.4"] {
+            address(&mut out, ip.parse().unwrap());
+            out.push(b' ');
+        }
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "0 7 10 65535 18446744073709551615 0.0.0.0 255.10.0.7 2001:db8::9 ::ffff:1.2.3.4 "
+        );
     }
 
     #[test]

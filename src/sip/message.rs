@@ -41,14 +41,21 @@ pub trait Message<'a>: Copy {
         &self.index().fields
     }
 
+    /// The header lines with this name in their order.
+    fn fields_named(self, name: HeaderName) -> impl Iterator<Item = &'a Field> {
+        let is_there = self.index().names & name.bit() != 0;
+        let fields = if is_there { self.fields() } else { &[] };
+        fields.iter().filter(move |field| field.name == name)
+    }
+
     /// The values of every line with this name.
     fn values(self, name: HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.fields().iter().filter(move |f| f.name == name).map(move |f| self.text(f.value))
+        self.fields_named(name).map(move |field| self.text(field.value))
     }
 
     /// Every value of a comma list, over all its lines. A line that breaks the grammar ends the list.
     fn addresses(self, name: HeaderName) -> impl Iterator<Item = (Field, Address)> {
-        self.fields().iter().filter(move |f| f.name == name).flat_map(move |field| {
+        self.fields_named(name).flat_map(move |field| {
             let mut cursor = Cursor::new(self.bytes(), field.value);
             let mut first = true;
             std::iter::from_fn(move || {
@@ -63,7 +70,7 @@ pub trait Message<'a>: Copy {
 
     /// Every Via value from the top. A line that breaks the grammar is left out from there on.
     fn vias(self) -> impl Iterator<Item = (Field, Via)> {
-        self.fields().iter().filter(|f| f.name == HeaderName::Via).flat_map(move |field| {
+        self.fields_named(HeaderName::Via).flat_map(move |field| {
             let mut cursor = Cursor::new(self.bytes(), field.value);
             let mut first = true;
             std::iter::from_fn(move || {
@@ -178,7 +185,7 @@ impl<'a> Request<'a> {
 
     /// The Request-URI; `None` only for a request that came with a fault in it.
     pub fn uri(self) -> Option<Uri<'a>> {
-        uri::parse(self.uri_text())
+        self.index.uri.map(|parts| parts.view(self.uri_text()))
     }
 
     /// Max-Forwards, if it was said.
@@ -203,6 +210,15 @@ impl<'a> Response<'a> {
 
     /// The Via below the top one: where the response goes next.
     pub fn next_via(self) -> Option<Via> {
-        self.vias().nth(1).map(|(_, via)| via)
+        let mut lines = self.fields_named(HeaderName::Via);
+        // The parser has read the top one already.
+        let (first, top) = (lines.next()?, self.via()?);
+        let mut behind = Cursor::new(self.bytes, Span { start: top.whole.end, end: first.value.end });
+        if behind.eat_separator(b',')
+            && let Ok(via) = via::parse(self.bytes, &mut behind)
+        {
+            return Some(via);
+        }
+        lines.find_map(|line| via::parse(self.bytes, &mut Cursor::new(self.bytes, line.value)).ok())
     }
 }

@@ -12,7 +12,7 @@ use super::address::{self, Address};
 use super::headers::HeaderName;
 use super::message::{Request, Response};
 use super::method::Method;
-use super::scan::{Cursor, Span, decimal, is_lws, is_token};
+use super::scan::{Cursor, Span, TOKEN, decimal, is_lws, is_token, run};
 use super::status::Status;
 use super::uri;
 use super::via::{self, Via};
@@ -230,9 +230,13 @@ pub struct CSeq {
 #[derive(Debug, Default)]
 pub struct Index {
     pub(super) start: StartLine,
+    /// The parts of the Request-URI.
+    pub(super) uri: Option<uri::Parts>,
     /// Offset behind the first line.
     pub(super) start_end: u32,
     pub(super) fields: Vec<Field>,
+    /// Which names there are among them.
+    pub(super) names: u32,
     /// Offset of the empty line.
     pub(super) head_end: u32,
     pub(super) body: Span,
@@ -318,6 +322,9 @@ fn read_start_line(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) -
     let line_feed = memchr::memchr(b'\n', &bytes[start..]).ok_or(Fault::NotSip)? + start;
     let end = if bytes[line_feed - 1] == b'\r' { line_feed - 1 } else { line_feed };
     let line = &bytes[start..end];
+    if read_request_line(bytes, start, line, index) {
+        return Ok(line_feed + 1);
+    }
     if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
         index.start = StartLine::Response { status: status_line(line).ok_or(Fault::StatusLine)? };
         return Ok(line_feed + 1);
@@ -341,13 +348,29 @@ fn read_start_line(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) -
     } else if uri.is_empty() || uri.of(bytes).iter().any(|b| is_lws(*b)) {
         note(fault, Fault::RequestLine);
     } else {
-        match uri::parse(uri.of(bytes)) {
+        index.uri = uri::Parts::of(uri.of(bytes));
+        match index.uri {
             None => note(fault, Fault::RequestUri),
-            Some(uri) if !uri.headers.is_empty() => note(fault, Fault::RequestUriHeaders),
+            Some(parts) if parts.has_headers() => note(fault, Fault::RequestUriHeaders),
             Some(_) => {}
         }
     }
     Ok(line_feed + 1)
+}
+
+/// A request line as it should be. False for anything else, status lines among them.
+fn read_request_line(bytes: &[u8], start: usize, line: &[u8], index: &mut Index) -> bool {
+    let Some(line) = line.strip_suffix(b" SIP/2.0") else { return false };
+    let name = run(line, TOKEN);
+    if name == 0 || line.get(name) != Some(&b' ') {
+        return false;
+    }
+    // A URI with a blank in it is none.
+    let Some(parts) = uri::Parts::of(&line[name + 1..]).filter(|parts| !parts.has_headers()) else { return false };
+    let (uri, name) = (Span::new(start + name + 1, start + line.len()), Span::new(start, start + name));
+    index.start = StartLine::Request { method: Method::from_bytes(name.of(bytes)), name, uri };
+    index.uri = Some(parts);
+    true
 }
 
 /// `SIP/2.0 SP code SP [phrase]`. The blank behind the code may be missing: devices forget it.
@@ -362,8 +385,42 @@ fn status_line(line: &[u8]) -> Option<Status> {
     Status::new(decimal(&rest[1..4], 699)? as u16)
 }
 
-/// Cuts the header section into lines and finds its end.
+/// Cuts the header section into lines and finds its end. Nearly every message has no octet in it that makes its lines
+/// doubtful; which fault comes first matters only in the others.
 fn read_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) {
+    let mut found = *fault;
+    if read_clean_lines(bytes, start, index, &mut found) {
+        *fault = found;
+        return;
+    }
+    index.fields.clear();
+    read_doubtful_lines(bytes, start, index, fault);
+}
+
+/// Reads lines that end with LF or CRLF; false when there is a carriage return or a NUL anywhere else.
+fn read_clean_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) -> bool {
+    // A line feed has been read before `start`, so there is an octet before whatever ends at or behind it.
+    let ends_with_crlf = |line_feed: usize| line_feed > 0 && bytes[line_feed - 1] == b'\r';
+    let mut carriage_returns = usize::from(ends_with_crlf(start - 1));
+    let mut at = start;
+    for line_feed in memchr::memchr_iter(b'\n', &bytes[start..]) {
+        let next = start + line_feed + 1;
+        let has_crlf = next > at + 1 && ends_with_crlf(next - 1);
+        let end = next - 1 - usize::from(has_crlf);
+        if end == at {
+            index.head_end = at as u32;
+            index.body = Span::new(next, bytes.len());
+            let head = &bytes[..at];
+            return memchr::memchr_iter(b'\r', head).count() == carriage_returns && memchr::memchr(0, head).is_none();
+        }
+        carriage_returns += usize::from(has_crlf);
+        read_line(bytes, at, end, next, index, fault);
+        at = next;
+    }
+    false
+}
+
+fn read_doubtful_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) {
     let mut at = start;
     loop {
         let Some(content_end) = line_end(bytes, at, fault) else {
@@ -378,7 +435,7 @@ fn read_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<
             index.body = Span::new(next, bytes.len());
             break;
         }
-        read_line(bytes, Span::new(at, content_end), next, index, fault);
+        read_line(bytes, at, content_end, next, index, fault);
         at = next;
     }
     check_nul(&bytes[..index.head_end as usize], fault);
@@ -398,46 +455,59 @@ fn line_end(bytes: &[u8], at: usize, fault: &mut Option<Fault>) -> Option<usize>
     }
 }
 
-fn read_line(bytes: &[u8], content: Span, next: usize, index: &mut Index, fault: &mut Option<Fault>) {
-    let (start, end) = (content.start as usize, content.end as usize);
-    if matches!(bytes[start], b' ' | b'\t') {
-        // A folded line belongs to the header above it (section 7.3.1).
-        match index.fields.last_mut() {
-            Some(field) => {
-                field.line.end = next as u32;
-                field.value = trimmed(bytes, field.value.start as usize, end);
-            }
-            None => note(fault, Fault::HeaderName),
+/// Takes up the line from `start` to `end`; the next one begins at `next`.
+#[inline(always)]
+fn read_line(bytes: &[u8], start: usize, end: usize, next: usize, index: &mut Index, fault: &mut Option<Fault>) {
+    let line = &bytes[start..end];
+    let name_len = run(line, TOKEN);
+    let mut colon = name_len;
+    if name_len == 0 || line.get(name_len) != Some(&b':') {
+        match unusual_colon(line, name_len) {
+            Some(at) => colon = at,
+            None => return read_no_header(bytes, start, end, next, index, fault),
         }
-        return;
-    }
-    let name_len = bytes[start..end].iter().position(|b| !is_token(*b)).unwrap_or(end - start);
-    let mut colon = start + name_len;
-    while colon < end && matches!(bytes[colon], b' ' | b'\t') {
-        colon += 1;
-    }
-    if name_len == 0 || colon >= end || bytes[colon] != b':' {
-        note(fault, Fault::HeaderName);
-        return;
     }
     if index.fields.len() == HEADERS_MAX {
         note(fault, Fault::TooManyHeaders);
         return;
     }
-    let spelling = Span::new(start, start + name_len);
     index.fields.push(Field {
-        name: HeaderName::from_bytes(spelling.of(bytes)),
-        spelling,
-        value: trimmed(bytes, colon + 1, end),
+        name: HeaderName::at_start(line, name_len),
+        spelling: Span::new(start, start + name_len),
+        value: trimmed(bytes, start + colon + 1, end),
         line: Span::new(start, next),
     });
 }
 
+/// Offset of a colon that has blanks between itself and the name.
+#[cold]
+fn unusual_colon(line: &[u8], name_len: usize) -> Option<usize> {
+    let blanks = line[name_len..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let colon = name_len + blanks;
+    (name_len > 0 && line.get(colon) == Some(&b':')).then_some(colon)
+}
+
+/// A folded line, or one that no header could be.
+#[cold]
+fn read_no_header(bytes: &[u8], start: usize, end: usize, next: usize, index: &mut Index, fault: &mut Option<Fault>) {
+    let is_folded = matches!(bytes[start], b' ' | b'\t');
+    match index.fields.last_mut().filter(|_| is_folded) {
+        // It belongs to the header above it (section 7.3.1).
+        Some(field) => {
+            field.line.end = next as u32;
+            field.value = trimmed(bytes, field.value.start as usize, end);
+        }
+        None => note(fault, Fault::HeaderName),
+    }
+}
+
+#[inline]
 fn trimmed(bytes: &[u8], mut start: usize, mut end: usize) -> Span {
-    while start < end && is_lws(bytes[start]) {
+    let value = &bytes[..end];
+    while value.get(start).is_some_and(|b| is_lws(*b)) {
         start += 1;
     }
-    while end > start && is_lws(bytes[end - 1]) {
+    while end > start && is_lws(value[end - 1]) {
         end -= 1;
     }
     Span::new(start, end)
@@ -453,12 +523,12 @@ fn check_nul(head: &[u8], fault: &mut Option<Fault>) {
 /// Interprets the headers that routing needs.
 fn read_fields(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
     let mut singles: [Option<Span>; 6] = [None; 6];
-    let mut via_seen = false;
-    for position in 0..index.fields.len() {
-        let field = index.fields[position];
+    let mut names = 0;
+    for field in &index.fields {
+        let is_first = names & field.name.bit() == 0;
+        names |= field.name.bit();
         let slot = match field.name {
-            HeaderName::Via if !via_seen => {
-                via_seen = true;
+            HeaderName::Via if is_first => {
                 let parsed = via::parse_usable(bytes, &mut Cursor::new(bytes, field.value));
                 index.via = parsed.ok().map(|(via, _)| via);
                 if !parsed.is_ok_and(|(_, is_whole)| is_whole) {
@@ -480,7 +550,8 @@ fn read_fields(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
             Some(_) => note(fault, Fault::Contradiction),
         }
     }
-    if !via_seen {
+    index.names = names;
+    if names & HeaderName::Via.bit() == 0 {
         note(fault, Fault::ViaMissing);
     }
     read_singles(bytes, singles, index, fault);

@@ -1,8 +1,8 @@
 //! Answers that the edge gives itself (RFC 3261 section 8.2.6, rport RFC 3581).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use super::edit::number;
+use super::edit::{address, number};
 use super::headers::HeaderName;
 use super::message::{Message, Request};
 use super::via::Via;
@@ -105,7 +105,8 @@ impl ViaEdit {
     pub fn write(&self, out: &mut Vec<u8>, source: SocketAddr) {
         if self.what != ViaParam::Rport {
             out.extend_from_slice(b";received=");
-            write_ip(out, source.ip());
+            // IPv6 without brackets (RFC 5118 section 4.5).
+            address(out, source.ip());
         }
         if self.what != ViaParam::Received {
             out.extend_from_slice(b";rport=");
@@ -131,11 +132,6 @@ pub fn source_edits(via: Via, rport: Rport) -> [Option<ViaEdit>; 2] {
         Some(rport) if rport.start < received.start => [Some(rport), Some(received)],
         Some(rport) => [Some(received), Some(rport)],
     }
-}
-
-/// An address as `received` wants it: IPv6 without brackets (RFC 5118 section 4.5).
-pub fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
-    number(out, ip);
 }
 
 #[cfg(test)]

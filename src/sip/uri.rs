@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::scan::{decimal, is_host};
+use super::scan::{HOST, Span, URI_PLAIN, decimal, run};
 
 /// The scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,62 +36,120 @@ pub struct Uri<'a> {
     pub headers: &'a [u8],
 }
 
+/// Where the parts of a URI stand within its text: what a message's index keeps of a URI that is asked for again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    scheme: Scheme,
+    user: Option<Span>,
+    host: Span,
+    port: Option<u16>,
+    params: Span,
+    headers: Span,
+}
+
 /// Reads a URI; `None` when it breaks the grammar in a part that the edge uses.
 pub fn parse(text: &[u8]) -> Option<Uri<'_>> {
-    if text.iter().any(|b| *b <= b' ' || *b == 0x7f || matches!(b, b'<' | b'>' | b'"')) {
+    Parts::of(text).map(|parts| parts.view(text))
+}
+
+impl Parts {
+    /// Reads a URI, as [`parse`] does.
+    pub fn of(text: &[u8]) -> Option<Self> {
+        let has_scheme = |scheme: &[u8]| text.len() > scheme.len() && text[..scheme.len()].eq_ignore_ascii_case(scheme);
+        if has_scheme(b"sip:") {
+            return sip_parts(Scheme::Sip, text, 4);
+        }
+        if has_scheme(b"sips:") {
+            return sip_parts(Scheme::Sips, text, 5);
+        }
+        other_parts(text)
+    }
+
+    /// True when there is a header part behind `?`.
+    pub fn has_headers(self) -> bool {
+        !self.headers.is_empty()
+    }
+
+    /// The parts of the text that they were read from.
+    pub fn view(self, text: &[u8]) -> Uri<'_> {
+        Uri {
+            scheme: self.scheme,
+            user: self.user.map(|user| user.of(text)),
+            host: self.host.of(text),
+            port: self.port,
+            params: self.params.of(text),
+            headers: self.headers.of(text),
+        }
+    }
+}
+
+/// One pass over what follows the scheme. Signs before the `@` belong to the user part.
+fn sip_parts(scheme: Scheme, text: &[u8], start: usize) -> Option<Parts> {
+    let (mut at_sign, mut params, mut headers) = (None, None, None);
+    let mut at = start;
+    loop {
+        at += run(&text[at..], URI_PLAIN);
+        match text.get(at) {
+            None => break,
+            // A second `@` is where two readers of one URI part ways; it has to be escaped (section 25.1).
+            Some(b'@') if at_sign.is_some() || at == start => return None,
+            Some(b'@') => (at_sign, params, headers) = (Some(at), None, None),
+            Some(b';') if params.is_none() && headers.is_none() => params = Some(at),
+            Some(b'?') if headers.is_none() => headers = Some(at),
+            Some(b';' | b'?') => {}
+            Some(_) => return None,
+        }
+        at += 1;
+    }
+    let host_start = at_sign.map_or(start, |at| at + 1);
+    let headers_at = headers.unwrap_or(text.len());
+    let params_at = params.unwrap_or(headers_at);
+    let (host, port) = parse_hostport(&text[host_start..params_at])?;
+    Some(Parts {
+        scheme,
+        user: at_sign.map(|at| Span::new(start, at)),
+        host: Span::new(host_start, host_start + host.len()),
+        port,
+        params: Span::new((params_at + 1).min(headers_at), headers_at),
+        headers: Span::new((headers_at + 1).min(text.len()), text.len()),
+    })
+}
+
+/// What no URI has: controls, blanks, quotes and angle brackets.
+fn is_barred(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"')
+}
+
+/// A URI of another scheme; a `tel:` URI has a number and parameters.
+fn other_parts(text: &[u8]) -> Option<Parts> {
+    if text.iter().any(|b| is_barred(*b)) {
         return None;
     }
     let colon = memchr::memchr(b':', text)?;
-    let (name, rest) = (&text[..colon], &text[colon + 1..]);
+    let (name, rest) = (&text[..colon], Span::new(colon + 1, text.len()));
     let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
     if !name.first().is_some_and(u8::is_ascii_alphabetic) || !name.iter().all(legal) || rest.is_empty() {
         return None;
     }
-    if name.eq_ignore_ascii_case(b"sip") {
-        return parse_sip(Scheme::Sip, rest);
-    }
-    if name.eq_ignore_ascii_case(b"sips") {
-        return parse_sip(Scheme::Sips, rest);
-    }
-    let mut uri = Uri { scheme: Scheme::Other, user: None, host: b"", port: None, params: b"", headers: b"" };
+    let nothing = Span::default();
+    let mut parts =
+        Parts { scheme: Scheme::Other, user: None, host: nothing, port: None, params: nothing, headers: nothing };
     if name.eq_ignore_ascii_case(b"tel") {
-        let (number, params) = split(rest, b';');
-        uri = Uri { scheme: Scheme::Tel, user: Some(number), params, ..uri };
+        let number = memchr::memchr(b';', rest.of(text)).map_or(text.len(), |at| colon + 1 + at);
+        let params = Span::new((number + 1).min(text.len()), text.len());
+        parts = Parts { scheme: Scheme::Tel, user: Some(Span::new(colon + 1, number)), params, ..parts };
     }
-    Some(uri)
-}
-
-fn parse_sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
-    let (user, rest) = match memchr::memchr(b'@', rest) {
-        Some(0) => return None,
-        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
-        None => (None, rest),
-    };
-    // A second `@` is where two readers of one URI part ways; it has to be escaped (section 25.1).
-    if memchr::memchr(b'@', rest).is_some() {
-        return None;
-    }
-    let (rest, headers) = split(rest, b'?');
-    let (hostport, params) = split(rest, b';');
-    let (host, port) = parse_hostport(hostport)?;
-    Some(Uri { scheme, user, host, port, params, headers })
+    Some(parts)
 }
 
 /// Splits `host[:port]`; an IPv6 address keeps its brackets.
 pub fn parse_hostport(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
-    let host_end = if text.first() == Some(&b'[') {
-        memchr::memchr(b']', text)? + 1
-    } else {
-        memchr::memchr(b':', text).unwrap_or(text.len())
+    let host_end = match text.first()? {
+        b'[' => bracketed_len(text)?,
+        _ => run(text, HOST),
     };
     let (host, tail) = text.split_at(host_end);
-    // Inside the brackets the characters are judged and not the address: RFC 3261's own grammar lets three colons
-    // through (RFC 5118 section 4.5), and a host that is no address is simply nobody's.
-    let legal = match host {
-        [b'[', inside @ .., b']'] => inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')),
-        name => name.iter().all(|b| is_host(*b)),
-    };
-    if host.len() < 1 + 2 * usize::from(host.starts_with(b"[")) || !legal {
+    if host.is_empty() {
         return None;
     }
     let port = match tail {
@@ -102,11 +160,13 @@ pub fn parse_hostport(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     Some((host, port))
 }
 
-fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
-    match memchr::memchr(at, text) {
-        Some(position) => (&text[..position], &text[position + 1..]),
-        None => (text, b""),
-    }
+/// Inside the brackets the characters are judged and not the address: RFC 3261's own grammar lets three colons
+/// through (RFC 5118 section 4.5), and a host that is no address is simply nobody's.
+fn bracketed_len(text: &[u8]) -> Option<usize> {
+    let end = memchr::memchr(b']', text)?;
+    let inside = &text[1..end];
+    let legal = inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+    (legal && !inside.is_empty()).then_some(end + 1)
 }
 
 /// The address that a host text is, with or without brackets; `None` for a name.
@@ -130,15 +190,24 @@ impl<'a> Uri<'a> {
 
     /// The value of a URI parameter, empty for one without a value.
     pub fn param(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.params.split(|b| *b == b';').find_map(|param| {
-            let (key, value) = split(param, b'=');
-            key.eq_ignore_ascii_case(name).then_some(value)
-        })
+        let mut rest = self.params;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
+            let param = &rest[..end];
+            let key_len = param.iter().position(|b| *b == b'=').unwrap_or(end);
+            if param[..key_len].eq_ignore_ascii_case(name) {
+                return Some(param.get(key_len + 1..).unwrap_or_default());
+            }
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+        None
     }
 
     /// The user part up to its first parameter: what an operator calls the number.
     pub fn number(&self) -> Option<&'a [u8]> {
-        self.user.map(|user| split(split(user, b';').0, b':').0)
+        let user = self.user?;
+        let end = user.iter().position(|b| matches!(b, b';' | b':'));
+        Some(end.map_or(user, |end| &user[..end]))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One Via value (RFC 3261 sections 18.2 and 20.42, rport: RFC 3581).
 
-use super::scan::{Cursor, Malformed, Span, is_host};
+use super::scan::{Cursor, Malformed, Span};
 
 /// The parts of a `via-parm`. Spans point into the message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,10 @@ pub fn parse_usable(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<(Via, bool)
 fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
     cursor.skip_lws();
     let start = cursor.at();
-    protocol(bytes, cursor)?;
+    // Nearly everybody writes it in these letters.
+    if !cursor.eat_text(b"SIP/2.0/") {
+        protocol(bytes, cursor)?;
+    }
     let transport = cursor.token().ok_or(Malformed)?;
     let before = cursor.at();
     cursor.skip_lws();
@@ -97,7 +100,7 @@ fn host(cursor: &mut Cursor<'_>) -> Result<Span, Malformed> {
         }
         return Ok(Span::new(start, cursor.at()));
     }
-    let name = cursor.take_while(is_host);
+    let name = cursor.host();
     if name.is_empty() { Err(Malformed) } else { Ok(name) }
 }
 

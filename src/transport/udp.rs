@@ -186,6 +186,8 @@ pub struct ReceiveBatch {
     slices: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
     count: usize,
+    /// Headers before this one have never been pointed anywhere.
+    fresh_from: usize,
 }
 
 // SAFETY: the raw pointers in `slices` and `headers` point into the boxes of the same value, which do not move with it.
@@ -207,13 +209,15 @@ impl ReceiveBatch {
         let slices: Box<[libc::iovec]> = buffers.iter_mut().map(slice).collect();
         // SAFETY: an all-zero mmsghdr is a valid one that points to nothing.
         let headers = vec![unsafe { zeroed::<libc::mmsghdr>() }; BATCH].into_boxed_slice();
-        ReceiveBatch { buffers, addresses, slices, headers, count: 0 }
+        ReceiveBatch { buffers, addresses, slices, headers, count: 0, fresh_from: BATCH }
     }
 
-    /// Points every header to its buffer and its place for the address.
+    /// Points every header that the kernel may have written to since to its buffer and its place for the address.
     fn prepare(&mut self) {
+        // One more than were received: the receive may have failed at it.
+        let stale = std::mem::replace(&mut self.fresh_from, 0).max(self.count + 1);
         self.count = 0;
-        for (at, header) in self.headers.iter_mut().enumerate() {
+        for (at, header) in self.headers.iter_mut().enumerate().take(stale) {
             let header = &mut header.msg_hdr;
             header.msg_name = self.addresses[at].as_mut_ptr().cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
