@@ -105,6 +105,13 @@ pub struct Assessment {
     pub way: Option<Way>,
 }
 
+impl Assessment {
+    /// Of a node that nothing is known of yet.
+    pub fn unknown() -> Self {
+        Assessment { speed_64ths: 64, ..Assessment::default() }
+    }
+}
+
 /// A call that looks for a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Pick<'a> {
@@ -275,7 +282,7 @@ impl Board {
             others: 0,
             max_calls: None,
             admin: Admin::Enabled,
-            assessment: Assessment { speed_64ths: 64, ..Assessment::default() },
+            assessment: Assessment::unknown(),
             warm_64ths: 64,
             places: Vec::new(),
         })

@@ -13,9 +13,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::calls::NodeId;
+use crate::calls::lease::Way;
 use crate::cluster::Entry;
 use crate::config::build::{Built, Inputs, Names, build};
 use crate::config::{self, Change, Checked, Config, ConfigProblems, Environment, Problem, diff};
+use crate::dispatch::board::Assessment;
 use crate::dispatch::farm::Generation;
 use crate::dispatch::node::{Admin, Kind, Node, NodeUri};
 use crate::keys::Keys;
@@ -415,6 +417,7 @@ impl FarmWriter {
         self.engine.set_redact(self.config.log.redact);
         let listeners = built.farm.listeners.clone();
         self.swap(built);
+        self.note_addresses();
         self.listeners.apply(bound, &listeners).map_err(|error| error.to_string())?;
         self.watch_names();
         self.plan_probes().await;
@@ -493,6 +496,23 @@ impl FarmWriter {
                 let _ = orders.send(Order::Sweep).await;
             });
         }
+    }
+
+    /// Tells the board where nodes are that nothing is known of yet: a call may come before the first probe, and the one that is
+    /// repeated while an edge starts anew comes with the first datagram.
+    fn note_addresses(&self) {
+        let (farm, now) = (self.engine.farm.load_full(), self.engine.clock.now());
+        self.engine.with_board(|board| {
+            for (id, addresses) in &self.addresses {
+                let is_new = board.view(*id).is_some_and(|view| view.assessment == Assessment::unknown());
+                let (Some(node), Some(address)) = (farm.node(*id), addresses.first()) else { continue };
+                let listener = farm.listener_for(address.target, node.listener).filter(|_| is_new);
+                let way = listener.map(|listener| Way::Target { listener: listener.id, target: address.target });
+                if way.is_some() {
+                    board.assess(*id, Assessment { way, ..Assessment::unknown() }, now);
+                }
+            }
+        });
     }
 
     /// Ends the registrations of those who are users no more.
