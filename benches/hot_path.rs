@@ -12,6 +12,7 @@ mod crowd;
 #[path = "../tests/scenarios/harness.rs"]
 #[allow(dead_code)]
 mod harness;
+#[path = "parts/whole_call.rs"]
 mod whole_call;
 
 use std::hint::black_box;

@@ -49,7 +49,9 @@ fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
     cursor.skip_lws();
     let start = cursor.at();
     // Nearly everybody writes it in these letters.
-    if !cursor.eat_text(b"SIP/2.0/") {
+    if cursor.eat_text(b"SIP/2.0/") {
+        cursor.skip_lws();
+    } else {
         protocol(bytes, cursor)?;
     }
     let transport = cursor.token().ok_or(Malformed)?;
@@ -147,6 +149,8 @@ mod tests {
         assert_eq!(via.host.of(text.as_bytes()), b"first.example.com");
         assert_eq!(via.port, Some(4000));
         assert_eq!(via.branch.unwrap().of(text.as_bytes()), b"z9hG4bKa7.1");
+        let text = "SIP/2.0/ \r\n TCP b";
+        assert_eq!(read(text).unwrap().transport.of(text.as_bytes()), b"TCP");
     }
 
     #[test]
