@@ -307,6 +307,31 @@ impl Invite {
 }
 
 impl Lease {
+    /// A call that is up and had no lease. What only its INVITE told is not known of it.
+    pub fn found_up(key: CallKey, names: Names, caller: Flow, way: Way, seat: Seat, now: Moment, ends: Moment) -> Self {
+        Lease {
+            key,
+            names,
+            caller,
+            caller_tag: 0,
+            agent: None,
+            queue: None,
+            hold: Hold::default(),
+            node: seat.node(),
+            pool: PoolId::NONE,
+            way,
+            attempt: 0,
+            transaction: 0,
+            seat: Some(seat),
+            phase: Phase::Up { answered: now, late: None },
+            opened: now,
+            deadline: ends,
+            session: None,
+            errands: Vec::new(),
+            scheduled: Moment::NEVER,
+        }
+    }
+
     /// The earliest moment at which something has to be done about it.
     pub fn due(&self) -> Moment {
         let mut due = self.deadline;

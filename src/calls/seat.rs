@@ -9,6 +9,11 @@ pub struct NodeId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(pub u32);
 
+impl PoolId {
+    /// The number that no pool has: of calls that were not chosen from one.
+    pub const NONE: PoolId = PoolId(u32::MAX);
+}
+
 /// One call's place on a node. It cannot be copied: whoever gives it back no longer has it, so a node's count and
 /// its leases cannot drift apart. Only `dispatch` makes seats, and only a lease keeps one.
 #[derive(Debug, PartialEq, Eq)]

@@ -56,12 +56,13 @@ pub fn status(status: &StatusView) -> String {
     text += &format!("calls: {} up, {} being set up, {} ending\n", calls.up, calls.trying, calls.ending);
     for edge in &status.edges {
         text += &format!(
-            "edge {} at {}: {} calls, heard {} ms ago{}\n",
+            "edge {} at {}: {} calls, heard {} ms ago{}{}\n",
             edge.edge,
             edge.address,
             edge.calls,
             edge.heard_millis_ago,
-            if edge.has_same_configuration { "" } else { ", another configuration" }
+            if edge.has_same_configuration { "" } else { ", another configuration" },
+            if edge.is_stopping { ", ending" } else { "" }
         );
     }
     for reason in &status.reasons {

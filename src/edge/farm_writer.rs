@@ -485,6 +485,7 @@ impl FarmWriter {
         let new = Arc::new(built.farm);
         self.engine.farm.store(Arc::clone(&new));
         note_permanents(&self.engine, &old, &new, now);
+        self.engine.count_all_others();
         // A worker that still holds the farm before may register somebody who is gone: he ends at the sweep.
         self.end_removed_users();
         self.may_have_removed_users = true;

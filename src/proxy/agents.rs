@@ -1,12 +1,10 @@
 //! Calls to agents: a node asks for a user, his phones get the INVITE one after the other (RFC 3261 sections 16.5 and 16.6).
 
-use std::sync::Arc;
-
 use crate::agents::book::Offer;
 use crate::agents::reservation::read_token;
 use crate::calls::history::{Candidates, Choice, End, EndCause};
 use crate::calls::lease::{Contact, Way};
-use crate::calls::{CallKey, NodeId, Shard};
+use crate::calls::{CallKey, NodeId, PoolId, Shard};
 use crate::dispatch::Picked;
 use crate::dispatch::rules::Source;
 use crate::registrar::{Aor, Binding, Permanent, Service};
@@ -18,10 +16,8 @@ use crate::transport::flow::Flow;
 use super::branch::transaction;
 use super::contract::{Destination, Event, Offered, PhoneElsewhere, RejectReason, Side, World};
 use super::core::{Core, Inbound};
-use super::dialog::NO_POOL;
 use super::forward::{Forwarding, opens_dialog};
 use super::invite::Opening;
-use super::replaces::standing_lease;
 use super::route::Routing;
 use super::token::{PARAM, ToCaller, Token, tag_hash};
 
@@ -123,16 +119,8 @@ impl<W: World> Core<'_, W> {
     }
 
     fn invite_agent(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, wanted: Wanted<'_>) {
-        let request = inbound.request;
-        let Some(via) = request.via() else { return };
-        let (key, rule) = (inbound.key, Arc::from("agents"));
-        let transaction = transaction(&self.farm.keys, request, key, via);
-        let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
-        let world = self.world;
-        world.claim(key);
-        world.with_shard(key, |shard| match standing_lease(shard, key, transaction) {
-            Some(slot) => self.known_call(shard, slot, inbound, routing, opening),
-            None => self.open_agent_call(shard, inbound, routing, opening, wanted),
+        self.repeat_or_open(inbound, routing, "agents", |core, shard, opening| {
+            core.open_agent_call(shard, inbound, routing, opening, wanted);
         });
     }
 
@@ -149,7 +137,7 @@ impl<W: World> Core<'_, W> {
         if matches!(admitted, Err(None)) {
             return;
         }
-        self.explain(shard, inbound, opening, NO_POOL, Choice::Location, Candidates::default());
+        self.explain(shard, inbound, opening, PoolId::NONE, Choice::Location, Candidates::default());
         let picked = match admitted {
             Ok(picked) => picked,
             Err(reason) => {
@@ -164,13 +152,9 @@ impl<W: World> Core<'_, W> {
         if let Some(invite) = lease.phase.invite_mut() {
             invite.contacts = wanted.contacts.into();
         }
-        let Ok(slot) = shard.open(lease) else {
-            // There was room a moment ago, and the shard has been held since.
-            self.world.give_back(picked.seat);
+        if !self.open_lease(shard, lease, inbound, routing, picked) {
             self.world.registry().inspect(|registry| registry.take_back(wanted.aor, opening.key, self.now));
-            return self.reject(request, flow, source, RejectReason::TooManyCalls);
-        };
-        self.offer(shard, slot, inbound, routing, picked);
+        }
     }
 
     /// Whether the agent can be called and is free for this call: of two at the same moment, one. No reason why not while that is being
@@ -203,7 +187,7 @@ impl<W: World> Core<'_, W> {
     /// A place for a call to an agent.
     pub(super) fn picked_contact(&self, agents: NodeId, way: Way) -> Picked {
         let seat = self.world.take_on(agents);
-        Picked { seat, way, choice: Choice::Location, pool: NO_POOL, candidates: Candidates::default() }
+        Picked { seat, way, choice: Choice::Location, pool: PoolId::NONE, candidates: Candidates::default() }
     }
 
     /// A request that opens no call: the best phone gets it.

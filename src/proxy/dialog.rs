@@ -5,11 +5,10 @@
 
 use crate::calls::errand::{ErrandKind, T64};
 use crate::calls::history::EndCause;
-use crate::calls::lease::{Hold, Lease, Names, Way};
+use crate::calls::lease::{Lease, Names, Way};
 use crate::calls::ledger::Slot;
 use crate::calls::{CallKey, NodeId, Phase, PoolId, Shard};
 use crate::dispatch::rules::Source;
-use crate::moment::Moment;
 use crate::sip::message::Message;
 use crate::sip::uri::{self, Uri};
 use crate::sip::{Method, Request};
@@ -22,9 +21,6 @@ use super::core::{Core, Inbound};
 use super::forward::{Forwarding, opens_dialog};
 use super::route::Routing;
 use super::token::{ToCaller, Token};
-
-/// A pool number that no pool has: the lease was not chosen from one.
-pub(super) const NO_POOL: PoolId = PoolId(u32::MAX);
 
 impl<W: World> Core<'_, W> {
     /// A request with the edge's token.
@@ -154,28 +150,15 @@ impl<W: World> Core<'_, W> {
         let (from, to) = (request.from_uri(), request.to_uri());
         let caller = from.and_then(|uri| uri.number()).unwrap_or_default();
         let called = to.and_then(|uri| uri.number()).unwrap_or_default();
-        let now = self.now;
-        let lease = Lease {
-            key,
-            names: Names::new(request.call_id(), caller, called),
-            caller: token.caller,
-            caller_tag: token.caller_tag,
-            agent: None,
-            queue: None,
-            hold: Hold::default(),
-            node,
-            pool: NO_POOL,
-            way: token.way_to_node(),
-            attempt: 0,
-            transaction: 0,
-            seat: Some(self.world.take_on(node)),
-            phase: Phase::Up { answered: now, late: None },
-            opened: now,
-            deadline: now + self.farm.calls.max_duration,
-            session: None,
-            errands: Vec::new(),
-            scheduled: Moment::NEVER,
-        };
+        let (now, seat) = (self.now, self.world.take_on(node));
+        let (names, ends) = (Names::new(request.call_id(), caller, called), now + self.farm.calls.max_duration);
+        let found = Lease::found_up(key, names, token.caller, token.way_to_node(), seat, now, ends);
+        self.take_up(shard, Lease { caller_tag: token.caller_tag, ..found })
+    }
+
+    /// Takes up a call that is up; a full shard does not.
+    pub(super) fn take_up(&mut self, shard: &mut Shard, lease: Lease) -> Option<Slot> {
+        let node = lease.node;
         match shard.open(lease) {
             Ok(slot) => {
                 self.out.events.push(Event::CallAdopted(node));

@@ -57,7 +57,27 @@ impl<W: World> Core<'_, W> {
         });
     }
 
-    pub(super) fn known_call(
+    /// An INVITE whose way no rule has to say. One that repeats a call goes where that went, any other one opens a call.
+    pub(super) fn repeat_or_open(
+        &mut self,
+        inbound: Inbound<'_>,
+        routing: &Routing<'_>,
+        rule: &str,
+        open: impl FnOnce(&mut Self, &mut Shard, Opening<'_>),
+    ) {
+        let Some(via) = inbound.request.via() else { return };
+        let (key, rule) = (inbound.key, Arc::from(rule));
+        let transaction = transaction(&self.farm.keys, inbound.request, key, via);
+        let opening = Opening { key, transaction, rule: &rule, pool: PoolId::NONE, prefer: None, beside: None };
+        let world = self.world;
+        world.claim(key);
+        world.with_shard(key, |shard| match standing_lease(shard, key, transaction) {
+            Some(slot) => self.known_call(shard, slot, inbound, routing, opening),
+            None => open(self, shard, opening),
+        });
+    }
+
+    fn known_call(
         &mut self,
         shard: &mut Shard,
         slot: Slot,
@@ -120,12 +140,26 @@ impl<W: World> Core<'_, W> {
         };
         self.explain(shard, inbound, opening, picked.pool, picked.choice, picked.candidates);
         let lease = self.new_lease(inbound, opening, sticky, &picked);
+        self.open_lease(shard, lease, inbound, routing, picked);
+    }
+
+    /// Takes up a new call and offers its INVITE to the node that was picked. False when there was no room for it after all.
+    pub(super) fn open_lease(
+        &mut self,
+        shard: &mut Shard,
+        lease: Lease,
+        inbound: Inbound<'_>,
+        routing: &Routing<'_>,
+        picked: Picked,
+    ) -> bool {
         let Ok(slot) = shard.open(lease) else {
             // There was room a moment ago, and the shard has been held since.
             self.world.give_back(picked.seat);
-            return self.reject(request, flow, source, RejectReason::TooManyCalls);
+            self.reject(inbound.request, inbound.flow, inbound.source, RejectReason::TooManyCalls);
+            return false;
         };
         self.offer(shard, slot, inbound, routing, picked);
+        true
     }
 
     pub(super) fn new_lease(
@@ -351,6 +385,17 @@ pub(super) struct Aim {
     pub uri: Option<Vec<u8>>,
     /// Routes to be put on.
     pub routes: Vec<u8>,
+}
+
+/// The lease that an INVITE repeats. One that is over makes room for a new try of the caller's.
+fn standing_lease(shard: &mut Shard, key: CallKey, transaction: u64) -> Option<Slot> {
+    let slot = shard.find(key)?;
+    let lease = shard.lease(slot);
+    if lease.is_open() || lease.transaction == transaction {
+        return Some(slot);
+    }
+    shard.remove(slot);
+    None
 }
 
 /// What the caller is told when no node was found; nothing while that is being asked.

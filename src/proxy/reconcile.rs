@@ -2,16 +2,15 @@
 
 use crate::asterisk::channels::{Channel, Direction};
 use crate::calls::history::EndCause;
-use crate::calls::lease::{Hold, Lease, Names, Way};
+use crate::calls::lease::{Lease, Names, Way};
 use crate::calls::{CallKey, NodeId, Phase, Shard};
 use crate::dispatch::node::Kind;
 use crate::moment::Moment;
 use crate::registrar::Aor;
 use crate::transport::flow::{Flow, Target};
 
-use super::contract::{Event, World};
+use super::contract::World;
 use super::core::Core;
-use super::dialog::NO_POOL;
 
 /// Where a call's lease is, and whose it is.
 struct Place {
@@ -43,18 +42,7 @@ impl<W: World> Core<'_, W> {
         }
         let Some(place) = self.place_of(on, way, channel).filter(|_| shard.has_room()) else { return false };
         let lease = self.hearsay(key, place, channel);
-        let node = lease.node;
-        match shard.open(lease) {
-            Ok(slot) => {
-                self.out.events.push(Event::CallAdopted(node));
-                shard.save(slot);
-                true
-            }
-            Err(lease) => {
-                lease.seat.into_iter().for_each(|seat| self.world.give_back(seat));
-                false
-            }
-        }
+        self.take_up(shard, lease).is_some()
     }
 
     fn place_of(&self, on: NodeId, way: Way, channel: &Channel) -> Option<Place> {
@@ -100,26 +88,8 @@ impl<W: World> Core<'_, W> {
             Direction::ToNode => (number, channel.exten.as_bytes()),
             Direction::FromNode => (&b""[..], number),
         };
-        Lease {
-            key,
-            names: Names::new(channel.call_id.as_bytes(), caller, called),
-            caller: place.caller,
-            caller_tag: 0,
-            agent: place.agent,
-            queue: None,
-            hold: Hold::default(),
-            node: place.node,
-            pool: NO_POOL,
-            way: place.way,
-            attempt: 0,
-            transaction: 0,
-            seat: Some(self.world.take_on(place.node)),
-            phase: Phase::Up { answered: now, late: None },
-            opened: now,
-            deadline: now + self.farm.calls.max_duration,
-            session: None,
-            errands: Vec::new(),
-            scheduled: Moment::NEVER,
-        }
+        let names = Names::new(channel.call_id.as_bytes(), caller, called);
+        let (seat, ends) = (self.world.take_on(place.node), now + self.farm.calls.max_duration);
+        Lease { agent: place.agent, ..Lease::found_up(key, names, place.caller, place.way, seat, now, ends) }
     }
 }

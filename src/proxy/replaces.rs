@@ -5,22 +5,18 @@
 //! Request-URI says where that is; where it gave its partner's number, the ledger does.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::calls::history::{Candidates, Choice};
 use crate::calls::lease::Way;
-use crate::calls::ledger::Slot;
-use crate::calls::{CallKey, Lease, NodeId, Shard};
+use crate::calls::{CallKey, Lease, NodeId, PoolId, Shard};
 use crate::dispatch::Picked;
 use crate::dispatch::node::{Kind, NodeUri};
 use crate::sip::message::Message;
 use crate::sip::{Request, uri};
 use crate::transport::flow::Target;
 
-use super::branch::transaction;
 use super::contract::{RejectReason, World};
 use super::core::{Core, Inbound};
-use super::dialog::NO_POOL;
 use super::invite::Opening;
 use super::route::Routing;
 
@@ -72,16 +68,8 @@ impl<W: World> Core<'_, W> {
 
     /// Takes an INVITE from one node to the other, where it is a call like any other.
     pub(super) fn join_nodes(&mut self, inbound: Inbound<'_>, routing: &Routing<'_>, elsewhere: Elsewhere) {
-        let request = inbound.request;
-        let Some(via) = request.via() else { return };
-        let (key, rule) = (inbound.key, Arc::from("replaces"));
-        let transaction = transaction(&self.farm.keys, request, key, via);
-        let opening = Opening { key, transaction, rule: &rule, pool: NO_POOL, prefer: None, beside: None };
-        let world = self.world;
-        world.claim(key);
-        world.with_shard(key, |shard| match standing_lease(shard, key, transaction) {
-            Some(slot) => self.known_call(shard, slot, inbound, routing, opening),
-            None => self.open_join(shard, inbound, routing, opening, elsewhere),
+        self.repeat_or_open(inbound, routing, "replaces", |core, shard, opening| {
+            core.open_join(shard, inbound, routing, opening, elsewhere);
         });
     }
 
@@ -101,29 +89,13 @@ impl<W: World> Core<'_, W> {
         if self.farm.node(node).is_some_and(|node| node.live.is_down()) {
             return self.reject(request, flow, source, RejectReason::NodeDown);
         }
-        self.explain(shard, inbound, opening, NO_POOL, Choice::Replaces, Candidates::default());
+        self.explain(shard, inbound, opening, PoolId::NONE, Choice::Replaces, Candidates::default());
         // It takes a place whatever the node's limit: it comes for a call that is there, and that one ends.
         let (seat, candidates) = (self.world.take_on(node), Candidates::default());
-        let picked = Picked { seat, way, choice: Choice::Replaces, pool: NO_POOL, candidates };
+        let picked = Picked { seat, way, choice: Choice::Replaces, pool: PoolId::NONE, candidates };
         let lease = self.new_lease(inbound, opening, None, &picked);
-        let Ok(slot) = shard.open(lease) else {
-            // There was room a moment ago, and the shard has been held since.
-            self.world.give_back(picked.seat);
-            return self.reject(request, flow, source, RejectReason::TooManyCalls);
-        };
-        self.offer(shard, slot, inbound, routing, picked);
+        self.open_lease(shard, lease, inbound, routing, picked);
     }
-}
-
-/// The lease that an INVITE repeats. One that is over makes room for a new try of the caller's.
-pub(super) fn standing_lease(shard: &mut Shard, key: CallKey, transaction: u64) -> Option<Slot> {
-    let slot = shard.find(key)?;
-    let lease = shard.lease(slot);
-    if lease.is_open() || lease.transaction == transaction {
-        return Some(slot);
-    }
-    shard.remove(slot);
-    None
 }
 
 /// The Call-ID in a Replaces header (RFC 3891 section 6.1).

@@ -1,6 +1,5 @@
 //! What the other edges told, and what it means here: where calls are, how many a node has, what agents are doing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::agents::agent::Doing;
@@ -181,7 +180,7 @@ impl Engine {
         let farm = self.farm.load();
         let Some(node) = node_named(&farm, lease.node) else { return };
         let pool = farm.pools.iter().flatten().find(|pool| *pool.name == *lease.pool).map(|pool| pool.plan.id);
-        let pool = pool.unwrap_or(PoolId(u32::MAX));
+        let pool = pool.unwrap_or(PoolId::NONE);
         let restored = saving::restored(key, lease, node, pool, self.clock.reading(), || self.take_on(node));
         match restored.map(|lease| shard.open(lease)) {
             Some(Ok(slot)) => shard.save(slot),
@@ -240,14 +239,14 @@ impl Engine {
         }
     }
 
-    /// The same for all nodes: after the farm has changed.
-    pub fn count_all_others(&self, cluster: &Cluster) {
-        let (farm, counts): (_, BTreeMap<Arc<str>, u32>) = (self.farm.load(), cluster.calls_by_node());
-        self.with_board(|board| {
-            for node in farm.nodes.iter().flatten() {
-                board.set_others(node.id, counts.get(&node.name).copied().unwrap_or(0));
-            }
-        });
+    /// The same for all nodes, after the farm has changed: a node that is new here may have calls of other edges.
+    pub fn count_all_others(&self) {
+        let Some(cluster) = &self.cluster else { return };
+        let farm = self.farm.load();
+        let nodes = farm.nodes.iter().flatten();
+        let counts: Vec<_> =
+            cluster.with_peers(|peers| nodes.map(|node| (node.id, peers.on_node(&node.name))).collect());
+        self.with_board(|board| counts.iter().for_each(|(node, others)| board.set_others(*node, *others)));
     }
 
     fn tell_who_is_not_ready(&self, cluster: &Cluster) {

@@ -12,17 +12,18 @@ use crate::transport::flow::Flow;
 
 use super::Cluster;
 
-/// Puts a message aside until its question is answered; then it is dealt with as if it had just come.
+/// Puts a message aside until its question is answered; then it is dealt with as if it had just come. When too many wait it is
+/// dealt with by what the edge knows itself: later too, for the core is still at work on it.
 pub fn put_aside(engine: &Arc<Engine>, cluster: &Arc<Cluster>, question: Question, bytes: &[u8], flow: Flow) {
-    let Ok(permit) = Arc::clone(cluster).asking.try_acquire().map(tokio::sync::SemaphorePermit::forget) else {
-        return deal_with(engine, Answer::Away, bytes, flow);
-    };
-    let () = permit;
+    let permit = Arc::clone(&cluster.asking).try_acquire_owned();
     let (engine, cluster, bytes) = (Arc::clone(engine), Arc::clone(cluster), bytes.to_vec());
     let runtime = engine.runtime.clone();
     runtime.spawn(async move {
-        let answer = answered(&cluster, question).await;
-        cluster.asking.add_permits(1);
+        let answer = match &permit {
+            Ok(_) => answered(&cluster, question).await,
+            Err(_) => Answer::Away,
+        };
+        drop(permit);
         deal_with(&engine, answer, &bytes, flow);
     });
 }

@@ -16,7 +16,7 @@ pub mod reader;
 pub mod seen;
 pub mod teller;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub struct Cluster {
     /// Everything that is known has to be told: the store was found empty, or entries were lost.
     owes_all: AtomicBool,
     is_first: AtomicBool,
-    asking: Semaphore,
+    asking: Arc<Semaphore>,
     /// What can be counted.
     pub counts: Counts,
 }
@@ -116,7 +116,7 @@ impl Cluster {
             writer: OnceLock::new(),
             owes_all: AtomicBool::new(true),
             is_first: AtomicBool::new(false),
-            asking: Semaphore::new(ASKING_MAX),
+            asking: Arc::new(Semaphore::new(ASKING_MAX)),
             counts: Counts::default(),
         }))
     }
@@ -219,11 +219,6 @@ impl Cluster {
     /// Looks at who is there.
     pub fn with_members<R>(&self, look: impl FnOnce(&Members) -> R) -> R {
         look(&self.members.lock())
-    }
-
-    /// Calls of other edges by node.
-    pub fn calls_by_node(&self) -> BTreeMap<Arc<str>, u32> {
-        self.peers.lock().by_node().map(|(node, count)| (Arc::clone(node), count)).collect()
     }
 }
 

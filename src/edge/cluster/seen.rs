@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::edge::view::Viewer;
+use crate::metrics::raise;
 
 /// Another edge, as its last heartbeat says.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +19,8 @@ pub struct EdgeView {
     pub has_same_configuration: bool,
     /// The version that it runs.
     pub version: String,
+    /// Whether it is ending, and takes no new calls.
+    pub is_stopping: bool,
     /// Calls that it has.
     pub calls: u64,
     /// Milliseconds since its last heartbeat.
@@ -39,6 +42,7 @@ impl Viewer {
                 address: member.heartbeat.address.clone(),
                 has_same_configuration: member.heartbeat.generation == generation,
                 version: member.heartbeat.version.clone(),
+                is_stopping: member.heartbeat.is_stopping,
                 calls: member.heartbeat.calls,
                 heard_millis_ago: now.since(member.seen).as_millis() as u64,
                 clock_ahead_millis: member.clock_ahead_millis,
@@ -60,17 +64,14 @@ impl Viewer {
         for (result, count) in
             [("answered", &questions.answered), ("missed", &questions.missed), ("skipped", &questions.skipped)]
         {
-            let counter = scrape.shared_store_questions.with_label_values(&[result]);
-            counter.inc_by(read(count).saturating_sub(counter.get()));
+            raise(&scrape.shared_store_questions.with_label_values(&[result]), read(count));
         }
         let counts = &cluster.counts;
         for (direction, count) in [("told", &counts.told), ("heard", &counts.heard), ("unreadable", &counts.unreadable)]
         {
-            let counter = scrape.edge_entries.with_label_values(&[direction]);
-            counter.inc_by(read(count).saturating_sub(counter.get()));
+            raise(&scrape.edge_entries.with_label_values(&[direction]), read(count));
         }
-        for (counter, count) in [(&scrape.resyncs, &counts.resyncs), (&scrape.calls_taken_over, &counts.taken_over)] {
-            counter.inc_by(read(count).saturating_sub(counter.get()));
-        }
+        raise(&scrape.resyncs, read(&counts.resyncs));
+        raise(&scrape.calls_taken_over, read(&counts.taken_over));
     }
 }
