@@ -3,6 +3,8 @@
 //! A plain structure without a lock; the shell keeps one behind each of its short locks. Leases are found by the key of
 //! their Call-ID and brought up by their deadlines.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashTable;
 
 use crate::moment::Moment;
@@ -27,6 +29,8 @@ pub struct Shard {
     leases_max: usize,
     /// Slots of the leases whose INVITE is unanswered: whom a refused transport or a dead node concerns.
     trying: Vec<u32>,
+    /// Calls that are over and only remembered, longest over first, with their generations. Some are gone already.
+    over: VecDeque<(u32, u32)>,
     /// Why recent calls went where they went.
     pub history: History,
     /// Calls whose lease changed in a way that must survive a restart.
@@ -39,9 +43,14 @@ struct Place {
     lease: Option<Box<Lease>>,
     /// Place in [`Shard::trying`], or [`NOWHERE`].
     trying_at: u32,
+    /// Listed in [`Shard::over`].
+    is_over: bool,
 }
 
 const NOWHERE: u32 = u32::MAX;
+
+/// Calls that are over but have something to do yet, and are passed over at a time when room is made.
+const BUSY_MAX: usize = 8;
 
 impl Shard {
     /// An empty shard that holds at most `leases_max` leases and `history_max` explanations.
@@ -54,6 +63,7 @@ impl Shard {
             due: Vec::new(),
             leases_max,
             trying: Vec::new(),
+            over: VecDeque::new(),
             history: History::new(history_max),
             unsaved: Vec::new(),
         }
@@ -76,15 +86,17 @@ impl Shard {
         self.slots[slot.0 as usize].lease.as_mut().expect("a slot has a lease")
     }
 
-    /// Takes up a lease; a full shard hands it back. The key must not be there yet.
+    /// Takes up a lease; a shard full of calls hands it back. One that is full of calls that are over forgets the one that has been over
+    /// for longest: what comes late for that call finds no memory of it, and the new call finds a place. The key must not be
+    /// there yet.
     pub fn open(&mut self, lease: Lease) -> Result<Slot, Box<Lease>> {
         debug_assert!(self.find(lease.key).is_none(), "one lease a call");
-        if !self.has_room() {
+        if self.is_full() && !self.forget_one() {
             return Err(Box::new(lease));
         }
         let hash = lease.key.table_hash();
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Place { generation: 0, lease: None, trying_at: NOWHERE });
+            self.slots.push(Place { generation: 0, lease: None, trying_at: NOWHERE, is_over: false });
             self.slots.len() as u32 - 1
         });
         self.slots[index as usize].lease = Some(Box::new(Lease { scheduled: Moment::NEVER, ..lease }));
@@ -106,7 +118,46 @@ impl Shard {
             lease.scheduled = self.wheel.insert(entry, due);
         }
         let is_trying = matches!(lease.phase, Phase::Trying(_));
+        let is_over = matches!(lease.phase, Phase::Ended { .. });
         self.list_trying(slot.0, is_trying);
+        if is_over {
+            self.list_over(slot.0);
+        }
+    }
+
+    fn list_over(&mut self, index: u32) {
+        while self.over.front().is_some_and(|listed| !self.is_listed(*listed)) {
+            self.over.pop_front();
+        }
+        let place = &mut self.slots[index as usize];
+        if !std::mem::replace(&mut place.is_over, true) {
+            self.over.push_back((index, place.generation));
+        }
+    }
+
+    fn is_listed(&self, (index, generation): (u32, u32)) -> bool {
+        self.slots[index as usize].generation == generation
+    }
+
+    /// Forgets the call that has been over for longest and has nothing to do. False when there is none.
+    fn forget_one(&mut self) -> bool {
+        let mut busy = 0;
+        while let Some(listed) = self.over.pop_front() {
+            if !self.is_listed(listed) {
+                continue;
+            }
+            let slot = Slot(listed.0);
+            if self.lease(slot).errands.is_empty() {
+                self.remove(slot);
+                return true;
+            }
+            self.over.push_back(listed);
+            busy += 1;
+            if busy == BUSY_MAX {
+                return false;
+            }
+        }
+        false
     }
 
     /// Keeps the list of unanswered INVITEs.
@@ -145,9 +196,13 @@ impl Shard {
         self.unsaved = unsaved;
     }
 
-    /// True when one more lease fits.
+    /// True when one more lease fits, or a call that is over can make room for it.
     pub fn has_room(&self) -> bool {
-        self.table.len() < self.leases_max
+        !self.is_full() || self.over.iter().any(|listed| self.is_listed(*listed))
+    }
+
+    fn is_full(&self) -> bool {
+        self.table.len() >= self.leases_max
     }
 
     /// Forgets a lease and hands it out.
@@ -157,6 +212,7 @@ impl Shard {
         let place = &mut self.slots[index as usize];
         let lease = place.lease.take().expect("a slot has a lease");
         place.generation = place.generation.wrapping_add(1);
+        place.is_over = false;
         if let Ok(found) = self.table.find_entry(lease.key.table_hash(), |i| *i == index) {
             found.remove();
         }
@@ -216,6 +272,9 @@ impl Shard {
     /// Checks what must always hold. For tests and simulations.
     pub fn check_invariants(&self) {
         assert_eq!(self.iter().count(), self.table.len(), "every lease is in the table once");
+        let listed = self.over.iter().filter(|listed| self.is_listed(**listed)).count();
+        let over = self.iter().filter(|lease| matches!(lease.phase, Phase::Ended { .. })).count();
+        assert_eq!(over, listed, "every call that is over is listed");
         let trying = self.iter().filter(|lease| matches!(lease.phase, Phase::Trying(_))).count();
         assert_eq!(trying, self.trying.len(), "every unanswered INVITE is listed");
         for lease in self.iter() {

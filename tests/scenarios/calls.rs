@@ -213,3 +213,42 @@ fn a_node_calls_the_gateway_at_the_gateways_own_address() {
     let ringing = only(edge.receive(GATEWAY, &invite.reply(180, "")));
     assert_eq!(ringing.to, node(1));
 }
+
+#[test]
+fn calls_that_are_over_make_room_for_new_ones_and_calls_that_are_up_never_do() {
+    let mut edge = Edge::with_room(1, 3, 10);
+    let hung_up = |edge: &mut Edge, call_id: &str| {
+        let (caller, at, _) = established(edge, call_id);
+        let bye = only(edge.receive(GATEWAY, &caller.in_dialog("BYE", 2)));
+        assert_eq!(only(edge.receive(&at, &bye.reply(200, ""))).to, GATEWAY);
+        (caller, at)
+    };
+    let (oldest, at) = hung_up(&mut edge, "c1");
+    (2..=20).for_each(|call| drop(hung_up(&mut edge, &format!("c{call}"))));
+    assert_eq!((edge.remembered(), edge.leases(1)), (3, vec![0]));
+    // Its BYE comes once more: the token says where to, and the call does not count again.
+    assert_eq!(only(edge.receive(GATEWAY, &oldest.in_dialog("BYE", 2))).to, at);
+    assert_eq!(edge.leases(1), [0]);
+
+    ["u1", "u2", "u3"].iter().for_each(|call| drop(established(&mut edge, call)));
+    assert_eq!(edge.leases(1), [3]);
+    let refused = only(edge.receive(GATEWAY, &Caller::new("c21").invite()));
+    assert_eq!(refused.first_line(), "SIP/2.0 503 Service Unavailable");
+    assert_eq!(edge.leases(1), [3]);
+    edge.with_shard(|shard| shard.check_invariants());
+}
+
+#[test]
+fn a_call_that_is_over_is_not_forgotten_while_the_edge_still_hangs_up_on_a_node() {
+    let mut edge = Edge::with_room(1, 1, 10);
+    let invite = only(edge.receive(GATEWAY, &Caller::new("c1").invite()));
+    edge.advance(Duration::from_millis(4_100));
+    // The node answers after all, when the caller has long been told that nobody did.
+    let sent = edge.receive(&invite.to, &invite.reply(200, ""));
+    assert!(sent.iter().any(|sent| sent.first_line().starts_with("BYE")), "{sent:?}");
+    assert_eq!(edge.phase(), Some("ended"));
+
+    let refused = only(edge.receive(GATEWAY, &Caller::new("c2").invite()));
+    assert_eq!(refused.first_line(), "SIP/2.0 503 Service Unavailable");
+    edge.with_shard(|shard| shard.check_invariants());
+}
