@@ -1,5 +1,7 @@
 //! Who is asking: judging credentials, and asking for them (RFC 3261 section 22, RFC 8760).
 
+use std::net::IpAddr;
+
 use crate::keys::Keys;
 use crate::sip::message::Message;
 use crate::sip::uri::{self, Uri};
@@ -7,7 +9,7 @@ use crate::sip::{HeaderName, Method, Request};
 use crate::transport::flow::Flow;
 
 use super::aor::Aor;
-use super::digest::{Algorithm, Credentials, ha1};
+use super::digest::{Algorithm, Credentials, Hex};
 use super::nonce::{self, Verdict};
 use super::users::Users;
 
@@ -73,7 +75,7 @@ impl Authority {
         let user = Aor::from_user(&said.username).ok_or(Doubt::Wrong)?;
         let known = self.users.secrets(user.as_bytes()).and_then(|secrets| secrets.get(said.algorithm));
         // Somebody unknown costs as much as somebody known.
-        let nobody = ha1(said.algorithm, &said.username, self.realm.as_bytes(), b"");
+        let nobody = Hex::of_nobody(said.algorithm);
         let method = request.method_name();
         let proven = said.proves(known.unwrap_or(&nobody), method) && known.is_some();
         if !proven || !names_target(&said, request, is_own) {
@@ -131,6 +133,11 @@ fn names_target(said: &Credentials<'_>, request: Request<'_>, is_own: impl Fn(&U
 /// Different for each request and flow, the same for repetitions.
 fn salt(request: Request<'_>, flow: Flow, keys: &Keys) -> u64 {
     let branch = request.via().and_then(|via| via.branch).map_or(&[][..], |branch| request.text(branch));
-    let hash = keys.nonce.hash().piece(request.call_id()).piece(branch).piece(flow.remote.to_string().as_bytes());
+    let address = match flow.remote.ip() {
+        IpAddr::V4(ip) => u128::from(ip.to_bits()),
+        IpAddr::V6(ip) => ip.to_bits(),
+    };
+    let hash = keys.nonce.hash().piece(request.call_id()).piece(branch);
+    let hash = hash.wide(address).number(u64::from(flow.remote.port()));
     hash.number(u64::from(request.cseq().map_or(0, |cseq| cseq.number))).finish64()
 }

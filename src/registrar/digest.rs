@@ -32,6 +32,11 @@ impl Algorithm {
         }
     }
 
+    /// Hexadecimal digits of a digest.
+    fn digits(self) -> u8 {
+        if self == Algorithm::Md5 { 32 } else { 64 }
+    }
+
     /// The algorithm of this name, in any case.
     pub fn from_bytes(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str().as_bytes().eq_ignore_ascii_case(name))
@@ -75,9 +80,14 @@ impl Hex {
         Hex { digits, len: (octets.len() * 2) as u8 }
     }
 
+    /// Stands for the secret of somebody who has none. That it was not proven is said elsewhere.
+    pub fn of_nobody(algorithm: Algorithm) -> Self {
+        Hex { digits: [b'0'; 64], len: algorithm.digits() }
+    }
+
     /// Reads digits in either case; `None` unless there are as many as the algorithm gives.
     pub fn read(algorithm: Algorithm, digits: &[u8]) -> Option<Self> {
-        let wanted = if algorithm == Algorithm::Md5 { 32 } else { 64 };
+        let wanted = usize::from(algorithm.digits());
         if digits.len() != wanted || !digits.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }
