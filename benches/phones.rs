@@ -9,6 +9,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "parts/cpu.rs"]
+mod cpu;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -18,6 +21,7 @@ use cordboard::registrar::digest::{Algorithm, Hex, ha1};
 use cordboard::store::contract::SavedFlow;
 use cordboard::store::embedded::Embedded;
 use cordboard::store::{BindingBatch, SavedBinding, Store};
+use cpu::cpu_nanos;
 
 /// The users' realm and domain, and the password of all of them.
 const DOMAIN: &str = "pbx.example.com";
@@ -90,16 +94,16 @@ impl Load {
         self.carry(window, rate, |_| Instant::now() >= settled);
         (self.done, self.lost) = (0, 0);
         self.spans.clear();
-        let (cpu, began) = (cpu_micros(&self.pids), Instant::now());
+        let (cpu, began) = (cpu_nanos(&self.pids), Instant::now());
         self.carry(window, rate, |_| began.elapsed() >= seconds);
-        let (cpu, took) = (cpu_micros(&self.pids) - cpu, began.elapsed());
+        let (cpu, took) = (cpu_nanos(&self.pids) - cpu, began.elapsed());
         self.spans.sort();
         let at =
             |part: usize| self.spans.get(self.spans.len() * part / 100).map_or(0.0, |span| span.as_secs_f64() * 1e3);
         format!(
             "{:.0} {:.2} {} {:.2} {:.2}",
             self.done as f64 / took.as_secs_f64(),
-            cpu as f64 / self.done.max(1) as f64,
+            cpu as f64 / 1e3 / self.done.max(1) as f64,
             self.lost,
             at(50),
             at(99)
@@ -201,18 +205,6 @@ fn proof(number: usize, secret: &Hex, nonce: &str) -> String {
         user(number),
         String::from_utf8_lossy(response.digits())
     )
-}
-
-/// CPU time of all threads of these processes, which the kernel tells in hundredths of a second.
-fn cpu_micros(pids: &[u32]) -> u64 {
-    let of = |pid: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        // Behind the name in brackets comes field 3; utime and stime are fields 14 and 15.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks = |field: usize| fields[field - 3].parse::<u64>().unwrap();
-        (ticks(14) + ticks(15)) * 10_000
-    };
-    pids.iter().map(of).sum()
 }
 
 fn fill(folder: &Path, users: usize) {
