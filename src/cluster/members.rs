@@ -122,6 +122,13 @@ impl Members {
         self.list.iter().map(|(edge, member)| (&**edge, member))
     }
 
+    /// Whether a node is dead: as most edges say, this one among them. Of as many as say so as do not, the own word holds.
+    pub fn is_down(&self, node: &str, own: bool) -> bool {
+        let says_so = |member: &&Member| member.heartbeat.down.iter().any(|down| down == node);
+        let (votes, edges) = (self.list.values().filter(says_so).count() + usize::from(own), self.list.len() + 1);
+        votes * 2 > edges || (votes * 2 == edges && own)
+    }
+
     /// Whether the edge of this name speaks for all: the first by name of those that are there.
     pub fn is_first(&self, own: &str) -> bool {
         self.list.keys().next().is_none_or(|first| own < &**first)
@@ -166,6 +173,20 @@ mod tests {
         assert_eq!(read(&mut members, &[("b", beat(1, 2))], 14), [], "an old heartbeat is no sign of life");
         assert_eq!(read(&mut members, &[("b", beat(1, 2))], 15), [Change::Gone("b".into())]);
         assert!(!members.is_here("b"));
+    }
+
+    #[test]
+    fn a_node_is_dead_when_most_edges_say_so_and_the_own_word_decides_between_halves() {
+        let mut members = Members::default();
+        assert!(members.is_down("ast-1", true) && !members.is_down("ast-1", false), "alone");
+        let dead = Heartbeat { down: vec!["ast-1".to_owned()], ..beat(1, 1) };
+        read(&mut members, &[("b", dead.clone())], 10);
+        assert!(members.is_down("ast-1", true) && !members.is_down("ast-1", false), "one of two");
+        read(&mut members, &[("c", beat(1, 1))], 10);
+        assert!(members.is_down("ast-1", true) && !members.is_down("ast-1", false), "one of the others");
+        assert!(!members.is_down("ast-2", true), "this edge alone of three");
+        read(&mut members, &[("c", Heartbeat { beat: 2, ..dead })], 10);
+        assert!(members.is_down("ast-1", false), "both of the others");
     }
 
     #[test]

@@ -117,11 +117,12 @@ pub struct Node {
 #[derive(Debug, Default)]
 pub struct NodeLive {
     down: AtomicBool,
+    unreachable: AtomicBool,
     suspect: AtomicBool,
 }
 
 impl NodeLive {
-    /// True when health checks found the node dead.
+    /// True when the node is dead: as the health checks of this edge found, or, of several edges, those of most of them.
     pub fn is_down(&self) -> bool {
         self.down.load(Ordering::Relaxed)
     }
@@ -134,6 +135,16 @@ impl NodeLive {
     /// Notes whether something failed there lately.
     pub fn set_suspect(&self, suspect: bool) {
         self.suspect.store(suspect, Ordering::Relaxed);
+    }
+
+    /// True when this edge's own health checks found the node dead.
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed)
+    }
+
+    /// Notes what this edge's own health checks found.
+    pub fn set_unreachable(&self, unreachable: bool) {
+        self.unreachable.store(unreachable, Ordering::Relaxed);
     }
 
     /// Notes a verdict.

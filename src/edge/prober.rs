@@ -29,6 +29,9 @@ use super::hands::{Hands, send_datagram};
 /// Longest sleep, so that a clock that was set or a machine that was suspended is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// How often it is asked what other edges say of the nodes.
+const VOTE_PAUSE: Duration = Duration::from_millis(200);
+
 /// Whom to probe, and how.
 #[derive(Clone, Debug)]
 pub struct ProbePlan {
@@ -143,6 +146,7 @@ pub struct Prober {
     news: mpsc::Receiver<HealthNews>,
     plans: mpsc::Receiver<ProbePlan>,
     hands: Hands,
+    voted: Moment,
     /// A part of the Call-IDs of this run.
     run: u64,
 }
@@ -169,7 +173,7 @@ pub fn prober(engine: Arc<Engine>, news: mpsc::Receiver<HealthNews>) -> (Prober,
     let book = Arc::new(Mutex::new(HealthBook::default()));
     let handle = ProberHandle { book: Arc::clone(&book), plans };
     let run = rand::rng().random();
-    (Prober { engine, book, news, plans: receiver, hands: Hands::new(), run }, handle)
+    (Prober { engine, book, news, plans: receiver, hands: Hands::new(), voted: Moment::ZERO, run }, handle)
 }
 
 impl Prober {
@@ -177,7 +181,8 @@ impl Prober {
     pub async fn run(mut self) {
         loop {
             let wake_at = self.book.lock().wake_at();
-            let sleep = wake_at.since(self.engine.clock.now()).min(SLEEP_MAX);
+            let longest = if self.engine.cluster.is_some() { VOTE_PAUSE } else { SLEEP_MAX };
+            let sleep = wake_at.since(self.engine.clock.now()).min(longest);
             tokio::select! {
                 biased;
                 Some(plan) = self.plans.recv() => self.take_up(&plan),
@@ -185,6 +190,28 @@ impl Prober {
                 () = tokio::time::sleep(sleep) => {}
             }
             self.poll();
+            self.vote();
+        }
+    }
+
+    /// Follows what most edges say of a node, now that one of them has changed its mind.
+    fn vote(&mut self) {
+        let (engine, now) = (Arc::clone(&self.engine), self.engine.clock.now());
+        let Some(cluster) = engine.cluster.as_ref().filter(|_| now.since(self.voted) >= VOTE_PAUSE) else { return };
+        self.voted = now;
+        let farm = engine.farm.load_full();
+        for node in farm.nodes.iter().flatten() {
+            let (own, was_down) = (node.live.is_unreachable(), node.live.is_down());
+            let is_down = cluster.is_down(&node.name, own);
+            if is_down != was_down {
+                let (name, verdict) = (&*node.name, if is_down { "down" } else { "not down" });
+                tracing::warn!(
+                    node = name,
+                    "node {name} is {verdict}, as most edges find; this edge finds it {}",
+                    word(own)
+                );
+                self.follow(node.id, None);
+            }
         }
     }
 
@@ -269,12 +296,13 @@ impl Prober {
 
     /// Carries a finding to everyone whom it concerns.
     fn follow(&mut self, node: NodeId, change: Option<Change>) {
-        let was_down = self.engine.farm.load().node(node).is_some_and(|node| node.live.is_down());
-        let assessment = self.publish(node);
+        let is_down = |engine: &Engine| engine.farm.load().node(node).is_some_and(|node| node.live.is_down());
+        let was_down = is_down(&self.engine);
+        self.publish(node);
         if let Some(change) = change {
             self.log(node, change);
         }
-        let is_down = assessment.verdict == Verdict::Down;
+        let is_down = is_down(&self.engine);
         if is_down != was_down
             && let Some(metrics) = self.engine.metrics.node(node)
         {
@@ -288,20 +316,27 @@ impl Prober {
         }
     }
 
-    fn publish(&self, node: NodeId) -> Assessment {
+    /// A node that this edge does not reach gets no new calls from here. Its calls are ended, and those that wait there taken elsewhere,
+    /// when most edges say that it is dead; and then it gets none from here either.
+    fn publish(&self, node: NodeId) {
         let farm = self.engine.farm.load();
-        let (assessment, is_suspect) = {
+        let (mut assessment, is_suspect) = {
             let book = self.book.lock();
             let is_suspect = book.addresses(node).iter().any(|w| w.health.fails() > 0);
             (book.assess(node, &farm), is_suspect)
         };
         if let Some(node) = farm.node(node) {
-            node.live.set_down(assessment.verdict == Verdict::Down);
+            let own = assessment.verdict == Verdict::Down;
+            let is_down = self.engine.cluster.as_ref().map_or(own, |cluster| cluster.is_down(&node.name, own));
+            node.live.set_unreachable(own);
+            node.live.set_down(is_down);
             node.live.set_suspect(is_suspect);
+            if is_down {
+                assessment.verdict = Verdict::Down;
+            }
         }
         let now = self.engine.clock.now();
         self.engine.with_board(|board| board.assess(node, assessment, now));
-        assessment
     }
 
     fn log(&self, id: NodeId, change: Change) {
@@ -349,4 +384,8 @@ impl Prober {
             }
         }
     }
+}
+
+fn word(is_down: bool) -> &'static str {
+    if is_down { "down" } else { "alive" }
 }

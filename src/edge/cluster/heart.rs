@@ -76,7 +76,7 @@ impl Heart {
         let farm = self.engine.farm.load();
         let mut calls = 0;
         self.engine.look_at_shards(|shard| calls += shard.iter().filter(|lease| lease.is_open()).count() as u64);
-        let down = farm.nodes.iter().flatten().filter(|node| node.live.is_down()).map(|node| node.name.to_string());
+        let down = farm.nodes.iter().flatten().filter(|node| node.live.is_unreachable());
         Heartbeat {
             beat: self.beat,
             run: self.cluster.run,
@@ -88,7 +88,7 @@ impl Heart {
             clock: wall_millis(),
             calls,
             is_stopping: self.engine.is_stopping(),
-            down: down.collect(),
+            down: down.map(|node| node.name.to_string()).collect(),
         }
     }
 

@@ -192,6 +192,11 @@ impl Cluster {
         self.tell(entry, None);
     }
 
+    /// Whether a node is dead, by what most edges say. One that is cut off judges alone.
+    pub fn is_down(&self, node: &str, own: bool) -> bool {
+        if self.shared.is_up() { self.members.lock().is_down(node, own) } else { own }
+    }
+
     /// Acts on where the other edges' phones are.
     pub fn with_homes<R>(&self, act: impl FnOnce(&mut Homes) -> R) -> R {
         act(&mut self.homes.lock())
