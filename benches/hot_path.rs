@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use cordboard::calls::lease::Way;
 use cordboard::calls::{CallKey, NodeId, PoolId, Seat};
-use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan};
+use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan, Rank};
 use cordboard::dispatch::health::Verdict;
 use cordboard::dispatch::{Board, Pick};
 use cordboard::moment::Moment;
@@ -152,7 +152,7 @@ fn taking(nodes: u32, weights: u32, count: usize) {
         node: NodeId(id),
         // Spread over the range, so that the tree has something to compare.
         weight: 1 + (id % weights) * (1_000 / weights).max(1) % 1_000,
-        priority: 0,
+        rank: Rank::default(),
         name_hash: u64::from(id),
     };
     let plan = PoolPlan {

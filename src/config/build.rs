@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::calls::lease::Way;
 use crate::calls::{NodeId, PoolId};
-use crate::dispatch::board::{MemberPlan, NodePlan, PoolPlan};
+use crate::dispatch::board::{MemberPlan, NodePlan, PoolPlan, Rank};
 use crate::dispatch::farm::{Farm, Listener, Pool, SecurityPolicy};
 use crate::dispatch::node::{Kind, Node, NodeLive, NodeUri};
 use crate::dispatch::rules::{Action, From, Pattern, Rule, Sources};
@@ -213,7 +213,7 @@ fn listener_for(protocol: Protocol, known: Option<Target>, listeners: &[Listener
 fn pools(config: &Config, names: &mut Names) -> Vec<Option<Pool>> {
     let mut list: Vec<Option<Pool>> = Vec::new();
     for pool in config.all_pools() {
-        let plan = plan(&pool, names);
+        let plan = plan(config, &pool, names);
         let at = plan.id.0 as usize;
         if list.len() <= at {
             list.resize(at + 1, None);
@@ -223,11 +223,16 @@ fn pools(config: &Config, names: &mut Names) -> Vec<Option<Pool>> {
     list
 }
 
-fn plan(pool: &PoolConfig, names: &mut Names) -> PoolPlan {
+fn plan(config: &Config, pool: &PoolConfig, names: &mut Names) -> PoolPlan {
+    let site_of = |name: &str| config.nodes.iter().find(|node| node.name == name).and_then(|node| node.site.as_ref());
+    let is_far = |name: &str| match (&config.edge.site, site_of(name)) {
+        (Some(own), Some(site)) => own != site,
+        _ => false,
+    };
     let members = pool.members.iter().map(|member| MemberPlan {
         node: names.node(&member.node),
         weight: member.weight.get(),
-        priority: member.priority,
+        rank: Rank { is_far: is_far(&member.node), priority: member.priority },
         name_hash: name_hash(&member.node),
     });
     PoolPlan {

@@ -86,6 +86,8 @@ pub struct EdgeConfig {
     pub state_dir: PathBuf,
     /// The farm's secret; none means the one that is kept in `state_dir`.
     pub secret: Option<Secret>,
+    /// Where it stands.
+    pub site: Option<String>,
     /// UDP threads for each listener; none means one for each core, at most 4.
     pub workers: Option<u16>,
 }
@@ -176,6 +178,8 @@ pub struct NodeConfig {
     pub uri: NodeUri,
     /// Calls that it may have at once, over all pools; none means no limit.
     pub max_calls: Option<u32>,
+    /// Where it stands; none is at home everywhere.
+    pub site: Option<String>,
     /// Where its ARI is; none means its host at the port that all nodes share.
     pub ari: Option<AriWord>,
 }

@@ -44,6 +44,7 @@ fn edge(config: &Config) -> Vec<Fact> {
         ("edge.domains", list(&edge.domains)),
         ("edge.state_dir", edge.state_dir.display().to_string()),
         ("edge.secret", fingerprint(edge.secret.as_ref())),
+        ("edge.site", or_none(edge.site.as_ref())),
         ("edge.workers", edge.workers.map_or_else(|| "by cores".to_owned(), |workers| workers.to_string())),
         ("store", config.store.as_str().to_owned()),
     ]
@@ -261,7 +262,12 @@ pub fn member(member: &MemberConfig) -> Vec<Fact> {
 
 /// The settings of a node.
 pub fn node(node: &NodeConfig) -> Vec<Fact> {
-    vec![("uri", node.uri.to_string()), ("max_calls", or_none(node.max_calls)), ("ari", or_none(node.ari.as_ref()))]
+    vec![
+        ("uri", node.uri.to_string()),
+        ("max_calls", or_none(node.max_calls)),
+        ("site", or_none(node.site.as_ref())),
+        ("ari", or_none(node.ari.as_ref())),
+    ]
 }
 
 /// The settings of a gateway.
@@ -299,7 +305,8 @@ pub fn generation(config: &Config) -> Generation {
 
 /// The same without what differs from edge to edge: their names, addresses and files.
 pub fn shared_generation(config: &Config) -> Generation {
-    const OWN: [&str; 7] = ["edge.name", "edge.state_dir", "edge.workers", "listen/", "agents.agi", "api.", "log."];
+    const OWN: [&str; 8] =
+        ["edge.name", "edge.state_dir", "edge.site", "edge.workers", "listen/", "agents.agi", "api.", "log."];
     hash_of(config, |key| !OWN.iter().any(|own| key.starts_with(own)))
 }
 
@@ -320,7 +327,7 @@ fn hash_of(config: &Config, counts: impl Fn(&str) -> bool) -> Generation {
     }
     for item in &config.nodes {
         // A key that came later counts once it is set, so that a file without it keeps its generation.
-        let is_set = |(key, value): &Fact| *key != "ari" || value != NONE;
+        let is_set = |(key, value): &Fact| !matches!(*key, "ari" | "site") || value != NONE;
         note(format!("nodes/{}", item.name), node(item).into_iter().filter(is_set).collect());
     }
     for item in &config.pools {

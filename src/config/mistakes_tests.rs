@@ -378,6 +378,8 @@ fn a_reference_names_a_node_that_exists_once_and_leaves_its_limit_alone() {
     );
     let other = format!("{}  x: {{ nodes: [{{ name: ast-1, max_calls: 3 }}] }}\n", with("{ name: b, uri: \"sip:b\" }"));
     assert_in_pools(&other, &[(4, 42, "pools.x.nodes[0].max_calls", "not for this pool alone")]);
+    let other = format!("{}  x: {{ nodes: [{{ name: ast-1, site: b }}] }}\n", with("{ name: b, uri: \"sip:b\" }"));
+    assert_in_pools(&other, &[(4, 37, "pools.x.nodes[0].site", "not for this pool alone")]);
 }
 
 #[test]
@@ -588,6 +590,16 @@ fn what_is_legal_and_looks_wrong_is_a_warning() {
         )
     );
     assert_eq!(warnings("health: { dead_codes: [503] }\n").len(), 1);
+    let file = |site: &str| {
+        let nodes = "pools: { inbound: { nodes: [{ name: ast-1, uri: \"sip:127.0.0.11\", site: north }] } }\n";
+        let gateways = "gateways: [{ name: pri-1, source: [127.0.0.2] }]\n";
+        let secret = "secret: \"${CORDBOARD_SECRET}\"";
+        let checked = check(&format!("edge: {{ {secret}, site: {site} }}\n{LISTEN}{gateways}{nodes}"), &environment());
+        checked.unwrap().warnings.into_iter().map(|warning| (warning.path, warning.what)).collect::<Vec<_>>()
+    };
+    assert_eq!(file("north"), []);
+    let what = "no node stands at south, so none comes before those of other sites";
+    assert_eq!(file("south"), [("edge.site".to_owned(), what.to_owned())]);
     assert_eq!(
         warnings("failover: { no_response: 5s }\n"),
         one(5, "failover.no_response", "not shorter than the budget of 4s; silence never leads to a second node")

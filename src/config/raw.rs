@@ -85,6 +85,8 @@ pub struct RawEdge {
     /// The secret of the farm, the same for all its edges, at least 16 octets: text, ${NAME} or file:/path. Absent:
     /// made once and kept in state_dir.
     pub secret: Option<Given<SecretText>>,
+    /// Where it stands. Nodes of the same site are used before those of others. Default: none, and all nodes are alike.
+    pub site: Option<Given<Name>>,
     /// UDP threads for each listener, 1 to 64. Default: as many as there are cores, at most 4.
     pub workers: Option<Given<Whole<1, 64>>>,
 }
@@ -198,6 +200,8 @@ pub struct RawNode {
     pub max_calls: Option<Given<MaxCalls>>,
     /// Nodes of a higher number are used when those of a lower one take no more, 0 to 255. Default: 0.
     pub priority: Option<Given<Whole<0, 255>>>,
+    /// Where it stands. Edges of another site use it when the nodes of their own take no more. Default: none, at home everywhere.
+    pub site: Option<Given<Name>>,
     /// Where its ARI is: http://HOST:PORT/ari, or `off`. Default: the node's host, at the port of the section `ari`.
     pub ari: Option<Given<AriWord>>,
 }

@@ -73,10 +73,19 @@ pub struct MemberPlan {
     pub node: NodeId,
     /// Its weight, 1 to 1000.
     pub weight: u32,
-    /// Lower tiers are used first.
-    pub priority: u8,
+    /// Lower ranks are used first.
+    pub rank: Rank,
     /// Hash of the node's name.
     pub name_hash: u64,
+}
+
+/// Which nodes of a pool are used before which: those of the edge's own site before those of others, and of one site by priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rank {
+    /// It stands at another site than the edge.
+    pub is_far: bool,
+    /// Lower ones come first.
+    pub priority: u8,
 }
 
 /// A node as the board needs to know it.
@@ -289,18 +298,20 @@ impl Board {
     }
 
     fn build_pool(&mut self, plan: PoolPlan) {
-        let mut priorities: Vec<u8> = plan.members.iter().map(|m| m.priority).collect();
-        priorities.sort_unstable();
-        priorities.dedup();
+        let mut ranks: Vec<Rank> = plan.members.iter().map(|m| m.rank).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
         let mut tiers = Vec::new();
-        for (tier, priority) in priorities.iter().enumerate() {
-            for (member, part) in plan.members.iter().enumerate().filter(|(_, part)| part.priority == *priority) {
+        for (tier, rank) in ranks.iter().enumerate() {
+            for (member, part) in plan.members.iter().enumerate().filter(|(_, part)| part.rank == *rank) {
                 let place = MemberPlace { pool: plan.id, tier: tier as u16, member: member as u32 };
                 self.node_entry(part.node).places.push(place);
             }
-            tiers.push(build_tier(&plan, *priority));
+            tiers.push(build_tier(&plan, *rank));
         }
-        let homes = Rendezvous::new(hash_members(&plan, |_| true));
+        // A number is at home at the own site, if that has a node.
+        let has_near = plan.members.iter().any(|member| !member.rank.is_far);
+        let homes = Rendezvous::new(hash_members(&plan, |member| !(has_near && member.rank.is_far)));
         let at = plan.id.0 as usize;
         if self.pools.len() <= at {
             self.pools.resize_with(at + 1, || None);
@@ -663,16 +674,16 @@ fn choose_least(least: &mut LeastCalls, random: u32, may: impl Fn(u32) -> bool) 
     found
 }
 
-fn build_tier(plan: &PoolPlan, priority: u8) -> Tier {
+fn build_tier(plan: &PoolPlan, rank: Rank) -> Tier {
     let weights = || -> Vec<(u32, u32)> {
-        let parts = plan.members.iter().enumerate().filter(|(_, part)| part.priority == priority);
+        let parts = plan.members.iter().enumerate().filter(|(_, part)| part.rank == rank);
         parts.map(|(member, part)| (member as u32, part.weight)).collect()
     };
     match plan.algorithm {
         Algorithm::WeightedLeastCalls => Tier::LeastCalls(LeastCalls::default()),
         Algorithm::RoundRobin => Tier::RoundRobin(Sequence::new(&weights())),
         Algorithm::Random => Tier::Random(Sequence::new(&weights())),
-        Algorithm::Hash => Tier::Hash(Rendezvous::new(hash_members(plan, |part| part.priority == priority))),
+        Algorithm::Hash => Tier::Hash(Rendezvous::new(hash_members(plan, |part| part.rank == rank))),
     }
 }
 

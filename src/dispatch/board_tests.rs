@@ -23,7 +23,7 @@ fn plan(id: PoolId, nodes: &[(u32, u32)]) -> PoolPlan {
     let member = |(node, weight): &(u32, u32)| MemberPlan {
         node: NodeId(*node),
         weight: *weight,
-        priority: 0,
+        rank: Rank::default(),
         name_hash: u64::from(*node) * 7_919,
     };
     PoolPlan {
@@ -158,10 +158,36 @@ fn the_overflow_pool_serves_when_the_first_is_full_or_dead() {
 #[test]
 fn later_tiers_serve_only_when_earlier_ones_cannot() {
     let mut tiers = plan(POOL, &[(0, 1), (1, 100)]);
-    tiers.members[1].priority = 5;
+    tiers.members[1].rank.priority = 5;
     let mut board = board(vec![tiers], Some(3));
     let nodes: Vec<u32> = (0..5).map(|key| board.take(pick(key)).unwrap().seat.node().0).collect();
     assert_eq!(nodes, [0, 0, 0, 1, 1]);
+}
+
+#[test]
+fn nodes_of_another_site_serve_when_those_of_the_own_one_are_full_or_dead_whatever_their_priority() {
+    let mut sites = plan(POOL, &[(0, 1), (1, 1), (2, 100)]);
+    sites.members[1].rank.priority = 5;
+    sites.members[2].rank.is_far = true;
+    let mut board = board(vec![sites], Some(2));
+    let nodes: Vec<u32> = (0..6).map(|key| board.take(pick(key)).unwrap().seat.node().0).collect();
+    assert_eq!(nodes, [0, 0, 1, 1, 2, 2]);
+    assert_eq!(board.take(pick(6)).unwrap_err().why, NoSeatWhy::Full);
+}
+
+#[test]
+fn a_called_number_is_at_home_at_the_own_site_if_that_has_a_node() {
+    let mut sites = plan(POOL, &[(0, 1), (1, 1), (2, 1), (3, 1)]);
+    sites.sticky_until_percent = Some(100);
+    sites.members[2..].iter_mut().for_each(|member| member.rank.is_far = true);
+    let mut near = board(vec![sites.clone()], Some(9));
+    for number in 0..9 {
+        let home = near.take(Pick { sticky: Some(number), ..pick(number.into()) }).unwrap().seat.node();
+        assert!(home.0 < 2, "{number} is at home on {home:?}");
+    }
+    sites.members.iter_mut().for_each(|member| member.rank.is_far = true);
+    let mut far = board(vec![sites], Some(9));
+    assert!(far.take(Pick { sticky: Some(1), ..pick(1) }).is_ok());
 }
 
 #[test]

@@ -153,6 +153,8 @@ pub struct MembershipView {
     pub weight: u32,
     /// The tier there.
     pub priority: u8,
+    /// Whether it stands at another site than this edge, and so comes after all nodes that do not.
+    pub is_far: bool,
 }
 
 /// One address of a node.
@@ -598,7 +600,12 @@ impl NodeParts<'_> {
     fn memberships(&self) -> Vec<MembershipView> {
         let of_pool = |pool: &crate::dispatch::farm::Pool| {
             let part = pool.plan.members.iter().find(|part| part.node == self.node.id)?;
-            Some(MembershipView { pool: pool.name.to_string(), weight: part.weight, priority: part.priority })
+            Some(MembershipView {
+                pool: pool.name.to_string(),
+                weight: part.weight,
+                priority: part.rank.priority,
+                is_far: part.rank.is_far,
+            })
         };
         self.farm.pools.iter().flatten().filter_map(of_pool).collect()
     }

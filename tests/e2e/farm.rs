@@ -29,6 +29,8 @@ pub struct Farm {
     listen: String,
     /// More keys of the edge.
     edge_keys: String,
+    /// The words that the other edge has in place of the edge's.
+    other_site: Option<(String, String)>,
     gateway: String,
     nodes: Vec<(String, String)>,
     pool: String,
@@ -54,6 +56,7 @@ impl Farm {
             net,
             listen: String::new(),
             edge_keys: String::new(),
+            other_site: None,
             gateway: String::new(),
             nodes: vec![],
             pool: String::new(),
@@ -122,6 +125,13 @@ impl Farm {
         self.with(&store)
     }
 
+    /// The edge stands at the first site, the other edge at the second.
+    pub fn at_sites(mut self, sites: [&str; 2]) -> Self {
+        self.edge_keys += &format!(", site: {}", sites[0]);
+        self.other_site = Some((format!("site: {} }}", sites[0]), format!("site: {} }}", sites[1])));
+        self
+    }
+
     /// Where Redis is.
     pub fn redis_at(&self) -> String {
         format!("{}:6379", self.ip(40))
@@ -154,6 +164,7 @@ impl Farm {
             .replace("name: e2e,", "name: e2e-2,")
             .replace(&format!("{}:", self.ip(10)), &format!("{}:", self.ip(9)));
         let yaml = yaml.replace(&self.path("state").display().to_string(), &folder.join("state").display().to_string());
+        let yaml = self.other_site.as_ref().map_or(yaml.clone(), |(own, other)| yaml.replace(own, other));
         std::fs::write(folder.join("dispatcher.yaml"), yaml).unwrap();
         Edge::start(&folder.join("dispatcher.yaml"), &folder, &format!("{}:8080", self.ip(9)))
     }

@@ -32,6 +32,7 @@ mod registrar;
 mod reload;
 mod restart;
 mod sipp;
+mod sites;
 mod spread;
 mod told;
 mod transfers;

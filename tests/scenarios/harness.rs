@@ -11,7 +11,7 @@ use cordboard::agents::ends;
 use cordboard::asterisk::channels::{Channel, Direction};
 use cordboard::calls::lease::Way;
 use cordboard::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
-use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan};
+use cordboard::dispatch::board::{Algorithm, Assessment, MemberPlan, NodePlan, PoolPlan, Rank};
 use cordboard::dispatch::farm::{CallPolicy, Generation, KeyedBy, Listener, Pool, SecurityPolicy};
 use cordboard::dispatch::health::Verdict;
 use cordboard::dispatch::node::{Admin, Kind, Node, NodeUri};
@@ -333,7 +333,8 @@ impl Edge {
 
     /// Tells the board about nodes and pools.
     pub fn plan(&mut self, count: u32, max_calls: Option<u32>) {
-        let member = |id: u32| MemberPlan { node: NodeId(id), weight: 10, priority: 0, name_hash: u64::from(id) };
+        let member =
+            |id: u32| MemberPlan { node: NodeId(id), weight: 10, rank: Rank::default(), name_hash: u64::from(id) };
         let inbound = pool_plan(INBOUND, (1..=count).map(member).collect());
         let pools = vec![inbound, pool_plan(OUTBOUND, vec![member(GATEWAY_ID.0)])];
         let ids = (1..=count).chain([GATEWAY_ID.0]);

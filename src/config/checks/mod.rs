@@ -165,6 +165,7 @@ impl Check<'_> {
             domains,
             state_dir: raw.state_dir.as_ref().map_or_else(|| "./state".into(), |path| path.0.0.clone()),
             secret: self.farm_secret(raw.secret.as_ref()),
+            site: raw.site.as_ref().map(|site| site.0.0.clone()),
             workers: raw.workers.map(|workers| workers.0.0 as u16),
         }
     }

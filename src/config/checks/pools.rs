@@ -35,6 +35,7 @@ struct Definition {
     path: Path,
     uri: Option<NodeUri>,
     max_calls: Option<u32>,
+    site: Option<String>,
     ari: Option<AriWord>,
     weight: Weight,
     priority: u8,
@@ -47,9 +48,11 @@ impl Check<'_> {
             let hint = "pools: { inbound: { nodes: [{ name: ast-1, uri: \"sip:192.0.2.11:5060\" }] } }";
             self.refuse(&path, "there is no pool, so calls have nowhere to go", Some(hint));
         }
+        let site = raw.edge.as_ref().and_then(|edge| edge.site.as_ref()).map(|site| site.0.0.as_str());
         let raw = self.pools_in_order(raw);
         let names_are_lost = self.names_are_lost(&raw);
         let definitions = self.definitions(&raw, gateways);
+        site.inspect(|site| self.nodes_of_site(site, &definitions));
         let mut pools = Vec::with_capacity(raw.len());
         for (path, name, raw) in &raw {
             let members = self.members(path, raw, &definitions, names_are_lost);
@@ -64,6 +67,13 @@ impl Check<'_> {
             pools,
             pool_names,
             names_are_lost,
+        }
+    }
+
+    fn nodes_of_site(&mut self, site: &str, nodes: &BTreeMap<String, Definition>) {
+        if !nodes.values().any(|node| node.site.as_deref() == Some(site)) {
+            let what = format!("no node stands at {site}, so none comes before those of other sites");
+            self.warn(&Path::to("edge").key("site"), what, &format!("give the nodes that do `site: {site}`"));
         }
     }
 
@@ -164,6 +174,7 @@ impl Check<'_> {
             let of_node = raw.filter(|_| definition.path != path);
             let given = [
                 ("max_calls", of_node.is_some_and(|raw| raw.max_calls.is_some())),
+                ("site", of_node.is_some_and(|raw| raw.site.is_some())),
                 ("ari", of_node.is_some_and(|raw| raw.ari.is_some())),
             ];
             for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
@@ -253,6 +264,7 @@ fn definition(path: Path, raw: &RawNode) -> Definition {
         path,
         uri: raw.uri.as_ref().map(|uri| uri.0.clone()),
         max_calls: raw.max_calls.map(|max| max.0.0),
+        site: raw.site.as_ref().map(|site| site.0.0.clone()),
         ari: raw.ari.as_ref().map(|word| word.0.clone()),
         weight: raw.weight.map_or_else(default_weight, |weight| weight.0),
         priority: raw.priority.map_or(0, |priority| priority.0.0 as u8),
@@ -265,8 +277,8 @@ fn default_weight() -> Weight {
 }
 
 fn node(name: String, definition: Definition) -> Option<Placed<NodeConfig>> {
-    let Definition { path, uri, max_calls, ari, .. } = definition;
-    Some(Placed { path, value: NodeConfig { name, uri: uri?, max_calls, ari } })
+    let Definition { path, uri, max_calls, site, ari, .. } = definition;
+    Some(Placed { path, value: NodeConfig { name, uri: uri?, max_calls, site, ari } })
 }
 
 /// A node's part in a pool: as it says there, else as where the node is defined.
