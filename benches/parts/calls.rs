@@ -184,7 +184,7 @@ impl Calls {
 
     fn hang_up(&mut self) {
         let now = Instant::now();
-        while let Some((_, id)) = self.holding.pop_front_if(|(when, _)| *when <= now) {
+        while let Some(id) = next_due(&mut self.holding, now) {
             let call = &self.list[id.place];
             if let Some(dialog) = call.dialog.as_ref().filter(|_| call.is_open && call.serial == id.serial) {
                 self.outside.put(self.gateway.in_dialog(id, "BYE", 2, dialog));
@@ -197,7 +197,7 @@ impl Calls {
 
     fn give_up(&mut self) {
         let now = Instant::now();
-        while let Some((_, id)) = self.waiting.pop_front_if(|(until, _)| *until <= now) {
+        while let Some(id) = next_due(&mut self.waiting, now) {
             let call = &self.list[id.place];
             let is_answered = call.dialog.is_some() && !call.is_ending;
             if call.is_open && call.serial == id.serial && !is_answered {
@@ -213,4 +213,13 @@ fn find<'a>(list: &'a mut [Call], text: &str) -> Option<(CallId, &'a mut Call)> 
     let id = call_of(text)?;
     let call = list.get_mut(id.place).filter(|call| call.is_open && call.serial == id.serial)?;
     Some((id, call))
+}
+
+/// Takes the first of a list in order of time, when its time has come.
+fn next_due(list: &mut VecDeque<(Instant, CallId)>, now: Instant) -> Option<CallId> {
+    let (due, id) = *list.front()?;
+    (due <= now).then(|| {
+        list.pop_front();
+        id
+    })
 }
