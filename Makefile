@@ -23,12 +23,13 @@ test: ## every layer of tests; installs what is missing
 check: ## format, lints, shell scripts, licences
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo asterisk-lab/agents asterisk-lab/stage sipp/install tests/install tests/run benches/run benches/register .ci/run deploy/check deploy/deb/build deploy/deb/try deploy/deb/try-inside deploy/deb/postinst deploy/deb/prerm deploy/deb/postrm deploy/keepalived/try; else echo "shellcheck is not here: shell scripts not checked"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo asterisk-lab/agents asterisk-lab/stage sipp/install tests/install tests/run benches/run benches/calls benches/register .ci/run deploy/check deploy/deb/build deploy/deb/try deploy/deb/try-inside deploy/deb/postinst deploy/deb/prerm deploy/deb/postrm deploy/keepalived/try; else echo "shellcheck is not here: shell scripts not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo-deny is not here: licences not checked"; fi
 
 .PHONY: bench
-bench: ## what messages and choices cost, in instructions, and a REGISTER beside Kamailio's
+bench: ## what messages and choices cost, in instructions, and calls and a REGISTER beside Kamailio
 	@benches/run
+	@benches/calls
 	@benches/register
 
 .PHONY: lab
