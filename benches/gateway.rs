@@ -2,14 +2,15 @@
 //!
 //! `gateway calls edge=IP:PORT from=IP:PORT nodes=IP:PORT,… window=N rate=N hold=MS warmup=SECONDS seconds=SECONDS pids=PID,…` plays a
 //! gateway and its nodes: so many calls at a time, or with a rate other than 0 so many a second. A call is INVITE, 100, 180, 200, ACK, BYE, 200. Prints calls a
-//! second, CPU microseconds of the processes for each call, calls that were lost, messages that were not what they should be, and the
-//! median, 99th and 99.9th percentile of the INVITE's way through the edge, in microseconds.
+//! second, CPU microseconds of the processes for each call, calls that were lost, messages that were not what they should be, the
+//! median, 99th and 99.9th percentile of the INVITE's way through the edge in microseconds, calls that were refused, and the 99th percentile
+//! of the time from a BYE to its 200.
 //!
 //! `gateway open … calls=N` opens so many calls, says `open`, waits for a line, and hangs them all up.
 //!
 //! `gateway relay listen=IP:PORT gateway=IP:PORT node=IP:PORT` passes datagrams on and reads none of them: the floor.
 //!
-//! `gateway plot results=FILE` draws what `benches/calls` found, as SVG.
+//! `gateway plot results=FILE` and `gateway curve results=FILE` draw what `benches/calls` found, as SVG.
 
 #![allow(clippy::unwrap_used)]
 
@@ -70,8 +71,24 @@ fn main() {
         "calls" => measure(&options),
         "open" => open(&options),
         "relay" => relay(&options),
-        "plot" => print!("{}", plot::svg(&std::fs::read_to_string(options.text("results")).unwrap())),
-        other => println!("gateway calls|open|relay|plot KEY=VALUE …, not {other:?}"),
+        "plot" => print!("{}", plot::bars(&std::fs::read_to_string(options.text("results")).unwrap())),
+        "curve" => print!("{}", plot::curve(&std::fs::read_to_string(options.text("results")).unwrap())),
+        other => println!("gateway calls|open|relay|plot|curve KEY=VALUE …, not {other:?}"),
+    }
+}
+
+/// Spans of time in their order.
+struct Spans(Vec<Duration>);
+
+impl Spans {
+    fn of(mut spans: Vec<Duration>) -> Self {
+        spans.sort();
+        Spans(spans)
+    }
+
+    /// The one that so many of a thousand do not exceed.
+    fn micros(&self, part: usize) -> f64 {
+        self.0.get(self.0.len() * part / 1_000).map_or(0.0, |span| span.as_secs_f64() * 1e6)
     }
 }
 
@@ -92,18 +109,19 @@ fn measure(options: &Options) {
     let measured = std::mem::take(&mut calls.counts);
     calls.carry(Some(0.0), |calls| calls.open() == 0 || Instant::now() >= patience);
 
-    let Counts { done, mut delays, .. } = measured;
-    delays.sort();
-    let at = |part: usize| delays.get(delays.len() * part / 1_000).map_or(0.0, |delay| delay.as_secs_f64() * 1e6);
+    let Counts { done, delays, hangups, .. } = measured;
+    let (delays, hangups) = (Spans::of(delays), Spans::of(hangups));
     println!(
-        "{:.0} {:.2} {} {} {:.0} {:.0} {:.0}",
+        "{:.0} {:.2} {} {} {:.0} {:.0} {:.0} {} {:.0}",
         done as f64 / took.as_secs_f64(),
         cpu as f64 / 1e3 / done.max(1) as f64,
         measured.lost + calls.counts.lost + calls.open() as u64,
         measured.invalid + calls.counts.invalid,
-        at(500),
-        at(990),
-        at(999)
+        delays.micros(500),
+        delays.micros(990),
+        delays.micros(999),
+        measured.refused,
+        hangups.micros(990)
     );
     if calls.unsent() > 0 {
         eprintln!("gateway: the kernel did not take {} datagrams", calls.unsent());

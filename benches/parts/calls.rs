@@ -14,7 +14,7 @@ const LOST_AFTER: Duration = Duration::from_secs(2);
 struct Call {
     serial: u32,
     is_open: bool,
-    is_ending: bool,
+    hung_up: Option<Instant>,
     invited: Option<Instant>,
     node: Option<usize>,
     dialog: Option<Dialog>,
@@ -25,12 +25,16 @@ struct Call {
 pub struct Counts {
     /// Calls that ended well.
     pub done: u64,
-    /// Calls that did not end in time, or were refused.
+    /// Calls that did not end in time.
     pub lost: u64,
+    /// Calls that were answered 503.
+    pub refused: u64,
     /// Messages that are not what they should be.
     pub invalid: u64,
     /// From an INVITE's sending to its arrival at the node.
     pub delays: Vec<Duration>,
+    /// From a BYE's sending to its 200.
+    pub hangups: Vec<Duration>,
 }
 
 /// The gateway and the nodes.
@@ -166,11 +170,14 @@ impl Calls {
                 None => self.counts.invalid += 1,
             },
             ("200", "2 BYE") => {
+                self.counts.hangups.extend(call.hung_up.map(|when| when.elapsed()));
                 self.counts.done += 1;
                 self.end(id);
             }
             ("503", "1 INVITE") => {
-                self.counts.lost += 1;
+                self.counts.refused += 1;
+                let tag = field(text, "To").and_then(|to| to.split(";tag=").nth(1)).unwrap_or_default();
+                self.outside.put(self.gateway.ack_failure(id, tag));
                 self.end(id);
             }
             _ => self.counts.invalid += 1,
@@ -188,7 +195,7 @@ impl Calls {
             let call = &self.list[id.place];
             if let Some(dialog) = call.dialog.as_ref().filter(|_| call.is_open && call.serial == id.serial) {
                 self.outside.put(self.gateway.in_dialog(id, "BYE", 2, dialog));
-                self.list[id.place].is_ending = true;
+                self.list[id.place].hung_up = Some(now);
                 self.waiting.push_back((now + LOST_AFTER, id));
             }
         }
@@ -199,7 +206,7 @@ impl Calls {
         let now = Instant::now();
         while let Some(id) = next_due(&mut self.waiting, now) {
             let call = &self.list[id.place];
-            let is_answered = call.dialog.is_some() && !call.is_ending;
+            let is_answered = call.dialog.is_some() && call.hung_up.is_none();
             if call.is_open && call.serial == id.serial && !is_answered {
                 self.counts.lost += 1;
                 self.end(id);

@@ -68,6 +68,12 @@ impl Gateway {
         .into_bytes()
     }
 
+    /// The ACK to a failure, which is of the INVITE's transaction.
+    pub fn ack_failure(&self, call: CallId, tag: &str) -> Vec<u8> {
+        let lines = self.lines(call, "INVITE", 1, &format!(";tag={tag}")).replace("1 INVITE\r\n", "1 ACK\r\n");
+        format!("ACK sip:+498000700@{};user=phone SIP/2.0\r\n{lines}Content-Length: 0\r\n\r\n", self.edge).into_bytes()
+    }
+
     /// A request in the dialog that an answer opened.
     pub fn in_dialog(&self, call: CallId, method: &str, cseq: u32, dialog: &Dialog) -> Vec<u8> {
         let lines = self.lines(call, method, cseq, &format!(";tag={}", dialog.tag));

@@ -30,6 +30,8 @@ pub struct Hands {
     index: Index,
     batches: Vec<(ListenerId, SendBatch)>,
     failed: Vec<TryId>,
+    /// More comes than can be carried, so that new work is refused.
+    pub is_overloaded: bool,
 }
 
 impl Hands {
@@ -51,6 +53,7 @@ impl Hands {
             world: engine,
             now,
             stopping: engine.is_stopping(),
+            overloaded: self.is_overloaded,
             out: &mut self.outbox,
             scratch: &mut self.scratch,
         };

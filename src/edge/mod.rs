@@ -4,6 +4,7 @@
 //! - [`engine`]: what all threads share, and the [`World`](crate::proxy::World) of the core
 //! - [`worker`]: plain threads that carry UDP in batches
 //! - [`hands`]: one thread's memory, and carrying out what the core wants
+//! - [`pressure`]: whether more comes than can be carried
 //! - [`ticker`]: the thread on which time passes
 //! - [`prober`]: OPTIONS to every node, and the verdicts
 //! - [`reconciler`]: calls compared with the channels that nodes have
@@ -26,6 +27,7 @@ pub mod hands;
 pub mod keeper;
 pub mod listeners;
 pub mod located;
+pub mod pressure;
 pub mod prober;
 pub mod publisher;
 pub mod reconciler;

@@ -4,13 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::moment::Moment;
 use crate::transport::flow::{Flow, ListenerId, Protocol, Target};
-use crate::transport::udp::{ReceiveBatch, UdpSocket};
+use crate::transport::udp::{BATCH, ReceiveBatch, UdpSocket};
 
 use super::engine::Engine;
 use super::hands::{self, Hands};
+use super::pressure::Pressure;
+
+/// How often it is said that too much comes: it begins and ends many times a second.
+const SAY_PAUSE: Duration = Duration::from_secs(10);
 
 /// The threads of one UDP listener. They end when this is dropped.
 pub struct Workers {
@@ -49,7 +54,8 @@ impl Drop for Workers {
 }
 
 fn carry(engine: &Arc<Engine>, listener: ListenerId, socket: &UdpSocket, stop: &AtomicBool) {
-    let (mut hands, mut batch) = (Hands::new(), ReceiveBatch::new());
+    let (mut hands, mut batch, mut pressure) = (Hands::new(), ReceiveBatch::new(), Pressure::default());
+    let mut said = Moment::ZERO;
     while !stop.load(Ordering::Relaxed) {
         let Ok(count) = socket.receive(&mut batch) else {
             take_refusals(engine, socket, &mut hands);
@@ -60,6 +66,15 @@ fn carry(engine: &Arc<Engine>, listener: ListenerId, socket: &UdpSocket, stop: &
         }
         let began = Instant::now();
         let now = engine.clock.now();
+        // Behind a batch that is not full nothing waits.
+        let backlog = (count == BATCH).then(|| socket.backlog()).flatten();
+        let was_overloaded = std::mem::replace(&mut hands.is_overloaded, pressure.note(backlog, now));
+        if hands.is_overloaded && !was_overloaded && now.since(said) >= SAY_PAUSE {
+            said = now;
+            tracing::warn!(
+                "more comes than this edge can carry; new calls and REGISTERs are answered 503 until less does"
+            );
+        }
         hands.with_core(engine, now, |core, index| {
             for (remote, bytes) in batch.datagrams() {
                 let flow = Flow { listener, protocol: Protocol::Udp, remote, connection: None };

@@ -34,7 +34,7 @@ impl<W: World> Core<'_, W> {
         headers.clear();
         if reason.has_retry_after() {
             headers.extend_from_slice(b"Retry-After: ");
-            number(&mut headers, self.farm.calls.retry_after_secs);
+            number(&mut headers, self.retry_after_secs(request, reason));
             headers.extend_from_slice(b"\r\n");
         }
         match reason {
@@ -49,6 +49,15 @@ impl<W: World> Core<'_, W> {
         let sent = self.answer(request, flow, source, reason.code(), reason.phrase(), &headers);
         self.scratch.headers = headers;
         self.out.events.push(if sent { Event::Rejected(reason) } else { Event::Dropped(DropReason::Amplification) });
+    }
+
+    /// When to come again. Those that an overload sent away must not all come back at once: up to twice as late, and some soon.
+    fn retry_after_secs(&self, request: Request<'_>, reason: RejectReason) -> u32 {
+        let usual = self.farm.calls.retry_after_secs;
+        match reason {
+            RejectReason::Overloaded => 1 + (self.key(request).0 % u128::from(usual.max(1) * 2)) as u32,
+            _ => usual,
+        }
     }
 
     /// Refuses a request that could not be read to its end.

@@ -359,6 +359,8 @@ pub enum RejectReason {
     TooManyCalls,
     /// The edge is stopping.
     Stopping,
+    /// More comes than the edge can carry.
+    Overloaded,
     /// The node that has the call is down, for a BYE.
     NodeDownBye,
     /// The node that has the call is down, for anything else.
@@ -411,6 +413,7 @@ impl RejectReason {
             RejectReason::NoneAlive => "none_alive",
             RejectReason::TooManyCalls => "too_many_calls",
             RejectReason::Stopping => "stopping",
+            RejectReason::Overloaded => "overloaded",
             RejectReason::NodeDownBye => "node_down_bye",
             RejectReason::NodeDown => "node_down",
             RejectReason::NoResponse => "no_response",
@@ -440,7 +443,12 @@ impl RejectReason {
             RejectReason::NoSuchCall | RejectReason::NodeDownBye => 481,
             RejectReason::NoRule => 404,
             RejectReason::Rule(code) => code,
-            RejectReason::Full | RejectReason::NoneAlive | RejectReason::TooManyCalls | RejectReason::Stopping => 503,
+            RejectReason::Full
+            | RejectReason::NoneAlive
+            | RejectReason::TooManyCalls
+            | RejectReason::Stopping
+            | RejectReason::Overloaded
+            | RejectReason::RegistrarBusy => 503,
             RejectReason::NodeDown | RejectReason::NoResponse | RejectReason::RingTimeout => 408,
             RejectReason::AllRefused => 500,
             RejectReason::Cancelled => 487,
@@ -450,7 +458,6 @@ impl RejectReason {
             RejectReason::ThirdParty => 403,
             RejectReason::ForeignDomain | RejectReason::UnknownUser => 404,
             RejectReason::Register(refusal) => refusal.code(),
-            RejectReason::RegistrarBusy => 503,
             RejectReason::AgentBusy => 486,
             RejectReason::NotRegistered(code) => code,
         }
@@ -472,6 +479,7 @@ impl RejectReason {
                 | RejectReason::NoneAlive
                 | RejectReason::TooManyCalls
                 | RejectReason::Stopping
+                | RejectReason::Overloaded
                 | RejectReason::RegistrarBusy
         )
     }

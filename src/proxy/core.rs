@@ -10,7 +10,7 @@ use crate::sip::{Index, Method, Outcome, Request, Response, parse};
 use crate::transport::flow::Flow;
 
 use super::answer::framing;
-use super::contract::{DropReason, Outbox, World};
+use super::contract::{DropReason, Outbox, RejectReason, World};
 use super::strangers::Strangers;
 use super::target::{Decision, decide};
 use super::token::tag_hash;
@@ -37,6 +37,8 @@ pub struct Core<'a, W: World> {
     pub now: Moment,
     /// True once the edge takes no new calls because it is stopping.
     pub stopping: bool,
+    /// More comes than can be carried: what is new is refused, so that what is under way can go on.
+    pub overloaded: bool,
     /// What is to be sent and what happened.
     pub out: &'a mut Outbox,
     /// Working memory.
@@ -108,6 +110,9 @@ impl<W: World> Core<'_, W> {
 
     fn request(&mut self, inbound: Inbound<'_>) {
         let Inbound { request, flow, key, .. } = inbound;
+        if self.overloaded && self.is_new_work(request, key) {
+            return self.reject(request, flow, inbound.source, RejectReason::Overloaded);
+        }
         let routing = route::read(request, key, self.farm);
         if let Err(reason) = validate::check(request, key, &routing, self.farm) {
             return self.reject(request, flow, inbound.source, reason);
@@ -134,6 +139,16 @@ impl<W: World> Core<'_, W> {
             Decision::Probe => self.answer_probe(inbound),
             Decision::Reject(reason) => self.reject(request, flow, inbound.source, reason),
             Decision::Drop(reason) => self.drop(reason),
+        }
+    }
+
+    /// An INVITE of a call that is not known yet, or a REGISTER.
+    fn is_new_work(&self, request: Request<'_>, key: CallKey) -> bool {
+        match request.method() {
+            Method::Invite if request.to_tag().is_none() => {
+                self.world.with_shard(key, |shard| shard.find(key).is_none())
+            }
+            method => method == Method::Register,
         }
     }
 

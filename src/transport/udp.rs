@@ -25,6 +25,15 @@ const RECEIVE_WAIT: Duration = Duration::from_millis(100);
 /// Wanted size of the kernel's buffers: a quarter of a second of a busy farm.
 const KERNEL_BUFFER: usize = 4 << 20;
 
+/// What waits in a socket, in octets as the kernel counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// What waits.
+    pub held: u32,
+    /// What may wait; beyond it datagrams are thrown away.
+    pub room: u32,
+}
+
 /// A bound socket that any number of threads may receive from and send by.
 #[derive(Debug)]
 pub struct UdpSocket {
@@ -74,6 +83,19 @@ impl UdpSocket {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::TimedOut => Ok(0),
             _ => Err(error),
         }
+    }
+
+    /// What waits to be received; none where the kernel does not tell.
+    pub fn backlog(&self) -> Option<Backlog> {
+        let mut told = [0u32; 9];
+        let mut length = size_of::<[u32; 9]>() as libc::socklen_t;
+        // SAFETY: the value is written to a local of the length that is given, and lives through the call.
+        let result = unsafe {
+            let value = told.as_mut_ptr().cast();
+            libc::getsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, value, &raw mut length)
+        };
+        // SK_MEMINFO_RMEM_ALLOC and SK_MEMINFO_RCVBUF come first.
+        (result == 0).then_some(Backlog { held: told[0], room: told[1] })
     }
 
     /// Sends one datagram without waiting.

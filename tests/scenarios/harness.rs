@@ -202,6 +202,7 @@ pub struct Edge {
     pub shared: Shared,
     pub now: Moment,
     pub stopping: bool,
+    pub overloaded: bool,
     pub events: Vec<Event>,
     outbox: Outbox,
     scratch: Scratch,
@@ -244,6 +245,7 @@ impl Edge {
             },
             now,
             stopping: false,
+            overloaded: false,
             events: Vec::new(),
             outbox: Outbox::default(),
             scratch: Scratch::default(),
@@ -494,6 +496,7 @@ impl Edge {
             world: &self.shared,
             now: self.now,
             stopping: false,
+            overloaded: false,
             out: &mut self.outbox,
             scratch: &mut self.scratch,
         };
@@ -522,6 +525,7 @@ impl Edge {
             world: &self.shared,
             now: self.now,
             stopping: self.stopping,
+            overloaded: self.overloaded,
             out: &mut self.outbox,
             scratch: &mut self.scratch,
         };

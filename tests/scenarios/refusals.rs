@@ -176,3 +176,26 @@ fn a_request_outside_calls_finds_one_node_and_its_repetition_the_same() {
     assert_eq!(only(edge.receive(&first.to, &first.reply(202, ""))).to, GATEWAY);
     assert_eq!(edge.leases(5).iter().sum::<u32>(), 0);
 }
+
+#[test]
+fn an_overloaded_edge_refuses_what_is_new_and_carries_what_is_under_way() {
+    let mut edge = Edge::with_nodes(1);
+    let ringing = Caller::new("c1");
+    let invite = only(edge.receive(GATEWAY, &ringing.invite()));
+    let (talking, at, _) = established(&mut edge, "c2");
+    edge.overloaded = true;
+
+    let mut waits = std::collections::BTreeSet::new();
+    for call in 0..50 {
+        let refused = only(edge.receive(GATEWAY, &Caller::new(&format!("n{call}")).invite()));
+        assert_eq!(refused.first_line(), "SIP/2.0 503 Service Unavailable");
+        waits.insert(refused.header("Retry-After").unwrap().parse::<u32>().unwrap());
+    }
+    assert!(waits.len() > 5 && *waits.first().unwrap() >= 1 && *waits.last().unwrap() <= 10, "{waits:?}");
+    assert_eq!(edge.leases(1), [2]);
+
+    assert_eq!(only(edge.receive(GATEWAY, &ringing.invite())).to, invite.to, "a repetition is nothing new");
+    assert_eq!(only(edge.receive(&invite.to, &invite.reply(180, ""))).to, GATEWAY);
+    assert_eq!(only(edge.receive(GATEWAY, &talking.in_dialog("INVITE", 2))).to, at);
+    assert_eq!(only(edge.receive(GATEWAY, &talking.in_dialog("BYE", 3))).to, at);
+}

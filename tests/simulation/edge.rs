@@ -328,6 +328,7 @@ impl Process {
             world: &self.shared,
             now,
             stopping: false,
+            overloaded: false,
             out: &mut self.outbox,
             scratch: &mut self.scratch,
         };
