@@ -48,6 +48,16 @@ pub enum Entry<'a> {
         /// What, and when it was said: the last word holds.
         wanted: SavedAdmin,
     },
+    /// All calls of a part of all keys that the edge has: those of its calls that are not among them are over. It is told when ends
+    /// of calls may have been lost.
+    Open {
+        /// Which part, counted from 0.
+        part: u16,
+        /// How many parts there are.
+        parts: u16,
+        /// Keys of their Call-IDs.
+        keys: Vec<u128>,
+    },
 }
 
 /// What a REGISTER took back (RFC 3261 section 10.2.2).
@@ -92,6 +102,7 @@ impl<'a> Entry<'a> {
             Entry::Bindings { aor, .. } => [b"b:", edge.as_bytes(), b":", *aor].concat(),
             Entry::NotReady { user, .. } => [b"n:", *user].concat(),
             Entry::Admin { node, .. } => [b"a:", node.as_bytes()].concat(),
+            Entry::Open { part, .. } => format!("o:{edge}:{part}").into_bytes(),
         }
     }
 
@@ -100,6 +111,8 @@ impl<'a> Entry<'a> {
         match self {
             Entry::Call { lease, .. } => lease.is_none(),
             Entry::Bindings { list, .. } => list.is_empty(),
+            // It says what is over, and is of no use to one who starts.
+            Entry::Open { .. } => true,
             Entry::NotReady { .. } | Entry::Admin { .. } => false,
         }
     }
@@ -117,6 +130,7 @@ mod tests {
             Entry::Admin { node: "ast-1", wanted: SavedAdmin { state: "draining".into(), since: 7 } },
             Entry::Bindings { aor: b"\xff,\n", list: Vec::new(), taken_back: TakenBack::All },
             Entry::Call { key: u128::MAX, lease: None },
+            Entry::Open { part: 63, parts: 64, keys: vec![7, u128::MAX] },
         ];
         for entry in entries {
             let octets = entry.write("edge-1");

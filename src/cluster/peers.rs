@@ -83,6 +83,11 @@ impl Peers {
         Some(call)
     }
 
+    /// All calls.
+    pub fn keys(&self) -> Vec<CallKey> {
+        self.calls.keys().copied().collect()
+    }
+
     /// The calls of one edge.
     pub fn of_edge(&self, edge: &str) -> Vec<CallKey> {
         self.calls.iter().filter(|(_, call)| *call.edge == *edge).map(|(key, _)| *key).collect()

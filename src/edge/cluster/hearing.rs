@@ -1,5 +1,6 @@
 //! What the other edges told, and what it means here: where calls are, how many a node has, what agents are doing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::agents::agent::Doing;
@@ -15,7 +16,7 @@ use crate::dispatch::board::NoSeatWhy;
 use crate::dispatch::{Farm, NoSeat, Pick, Picked};
 use crate::edge::asking::{self, Answer, Question};
 use crate::edge::ended::end_bindings;
-use crate::edge::engine::Engine;
+use crate::edge::engine::{Engine, SHARDS};
 use crate::edge::saving;
 use crate::proxy::World;
 use crate::proxy::contract::Registry;
@@ -43,6 +44,7 @@ impl Engine {
             _ if *edge == *cluster.edge => {}
             Entry::Call { key, lease: Some(lease) } => self.hear_call(cluster, edge, CallKey(key), &lease),
             Entry::Call { key, lease: None } => self.hear_end(cluster, CallKey(key)),
+            Entry::Open { part, parts, keys } => self.hear_open(cluster, edge, (part, parts), &keys),
             Entry::Admin { node, wanted } => cluster.hear_admin(node, wanted),
             Entry::NotReady { user, since, reason } => self.hear_not_ready(cluster, user, since, reason),
             Entry::Bindings { aor, list, taken_back } => self.hear_bindings(cluster, edge, aor, &list, &taken_back),
@@ -75,12 +77,21 @@ impl Engine {
         self.note_peer_call(key, lease, true);
     }
 
-    fn hear_end(&self, cluster: &Cluster, key: CallKey) {
+    pub(super) fn hear_end(&self, cluster: &Cluster, key: CallKey) {
         let Some(call) = cluster.with_peers(|peers| peers.take(key)) else { return };
         self.count_others(cluster, &call.node);
         if let Some(lease) = SavedLease::read(&call.lease) {
             self.note_peer_call(key, &lease, false);
         }
+    }
+
+    /// Calls of an edge that it does not have any more: their ends were lost.
+    fn hear_open(&self, cluster: &Cluster, edge: &str, (part, parts): (u16, u16), keys: &[u128]) {
+        let open: HashSet<u128> = keys.iter().copied().collect();
+        let is_of_part = |key: &CallKey| key.shard(usize::from(parts.max(1))) == usize::from(part);
+        let known = cluster.with_peers(|peers| peers.of_edge(edge));
+        let over = known.iter().filter(|key| is_of_part(key) && !open.contains(&key.0));
+        over.for_each(|key| self.hear_end(cluster, *key));
     }
 
     /// Another edge answers for these phones from now on: those of them that registered here have moved.
@@ -268,14 +279,16 @@ impl Engine {
         self.tell_who_is_not_ready(cluster);
     }
 
-    /// Tells the calls of one shard.
-    pub fn tell_calls(&self, cluster: &Cluster, shard: usize) {
+    /// Tells the calls of one shard, and that these are all.
+    pub fn tell_calls(&self, cluster: &Cluster, shard_index: usize) {
         let (farm, clocks) = (self.farm.load(), self.clock.reading());
-        self.look_at_shard(shard, |shard| {
+        self.look_at_shard(shard_index, |shard| {
             for lease in shard.iter().filter(|lease| lease.is_open()) {
                 let saved = saving::saved(lease, &farm, clocks);
                 cluster.tell_call(lease.key, Some(&saved));
             }
+            let keys = shard.iter().filter(|lease| lease.is_open()).map(|lease| lease.key.0).collect();
+            cluster.tell_other(&Entry::Open { part: shard_index as u16, parts: SHARDS as u16, keys });
         });
     }
 
