@@ -193,7 +193,7 @@ async fn join(engine: &Arc<Engine>, cluster: Option<&Arc<Cluster>>) -> Vec<JoinH
     let Some(cluster) = cluster else { return Vec::new() };
     let mut reader = Reader::new(Arc::clone(engine), Arc::clone(cluster));
     let mut heart = Heart::new(Arc::clone(engine), Arc::clone(cluster));
-    if reader.catch_up().await {
+    if reader.join().await {
         heart.beat().await;
     } else {
         tracing::warn!("the shared store does not answer; this edge serves by what it knows itself");

@@ -319,8 +319,9 @@ impl Viewer {
         if store.is_failing {
             reasons.push("the store cannot write; leases and registrations will not survive a restart".to_owned());
         }
-        if self.engine.cluster.as_ref().is_some_and(|cluster| !cluster.shared.is_up()) {
-            reasons.push("the shared store is away; calls go by what this edge knows itself".to_owned());
+        if let Some(cluster) = self.engine.cluster.as_ref().filter(|cluster| !cluster.shared.is_up()) {
+            let why = cluster.shared.complaint();
+            reasons.push(format!("the shared store is away ({why}); calls go by what this edge knows itself"));
         }
         self.engine.with_board(|board| {
             for pool in farm.pools.iter().flatten().filter(|pool| !board.has_taker(pool.plan.id)) {

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation};
 
@@ -32,6 +33,8 @@ pub struct SharedStore {
     keys: Keys,
     scripts: Scripts,
     misses: AtomicU32,
+    /// Why the last question was not answered.
+    complaint: Mutex<String>,
     /// What can be counted.
     pub counts: Counts,
 }
@@ -90,10 +93,21 @@ pub struct Told {
 /// What a heartbeat brings back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beaten {
-    /// Another one than before: the store was emptied, and has to be filled.
+    /// Another one than before: the store was emptied, or is another server, and has to be filled.
     pub epoch: String,
-    /// The last heartbeat of each edge.
-    pub edges: Vec<(String, Vec<u8>)>,
+    /// The last heartbeat of each edge. Names are octets: anybody may have written there.
+    pub edges: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Keys that somebody else wrote, which were moved aside.
+    pub damaged: Vec<String>,
+}
+
+/// An entry as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where: what it is about, or its place in the log.
+    pub at: String,
+    /// What.
+    pub octets: Vec<u8>,
 }
 
 /// All that is known, and the place in the log from which to follow.
@@ -102,7 +116,16 @@ pub struct Snapshot {
     /// Where to go on.
     pub after: String,
     /// The last entry about each thing.
-    pub entries: Vec<Vec<u8>>,
+    pub entries: Vec<Stored>,
+    /// As of when these are all: what was known in this epoch and is not among them is over.
+    pub epoch: Option<String>,
+}
+
+impl Snapshot {
+    /// The place of the log behind which the epoch began.
+    pub fn epoch_began(&self) -> Option<&str> {
+        Some(self.epoch.as_ref()?.split_once('/')?.1.split_once('@')?.0)
+    }
 }
 
 struct Keys {
@@ -156,6 +179,7 @@ impl SharedStore {
                 beat: Script::new(include_str!("scripts/beat.lua")),
             },
             misses: AtomicU32::new(MISSES_MAX),
+            complaint: Mutex::default(),
             counts: Counts::default(),
         })
     }
@@ -163,6 +187,12 @@ impl SharedStore {
     /// True while questions are asked.
     pub fn is_up(&self) -> bool {
         self.misses.load(Ordering::Relaxed) < MISSES_MAX
+    }
+
+    /// Why it is away.
+    pub fn complaint(&self) -> String {
+        let complaint = self.complaint.lock().clone();
+        if complaint.is_empty() { "it has not answered yet".to_owned() } else { complaint }
     }
 
     /// Chooses among nodes and takes a place for a call, or finds the one that it has: the edge and the node. `None` when all are full.
@@ -217,9 +247,9 @@ impl SharedStore {
             invocation.key(key);
         }
         invocation.arg(edge).arg(heartbeat).arg(new_epoch).arg(KEEP.as_secs());
-        let (epoch, edges): (String, Vec<(String, Vec<u8>)>) = self.patiently(&invocation).await?;
+        let (epoch, edges, damaged) = self.patiently(&invocation).await?;
         self.misses.store(0, Ordering::Relaxed);
-        Ok(Beaten { epoch, edges })
+        Ok(Beaten { epoch, edges, damaged })
     }
 
     /// Forgets the heartbeat of an edge that is gone.
@@ -232,8 +262,9 @@ impl SharedStore {
 
     /// All places that calls have: call, edge and node.
     pub async fn seats(&self) -> Result<Vec<(u128, String, String)>, Away> {
-        let all = self.scan::<String>(&self.keys.seats).await?;
-        let read = |(call, seat): (String, String)| {
+        let all = self.scan(&self.keys.seats).await?;
+        let read = |place: Stored| {
+            let (call, seat) = (place.at, String::from_utf8(place.octets).ok()?);
             let (edge, node) = seat.split_once('\t')?;
             Some((u128::from_str_radix(&call, 16).ok()?, edge.to_owned(), node.to_owned()))
         };
@@ -247,20 +278,19 @@ impl SharedStore {
         pipeline.cmd("XREVRANGE").arg(&self.keys.log).arg("+").arg("-").arg("COUNT").arg(1);
         let (last,): (LogEntries,) = pipeline.query_async(&mut manager).await?;
         let after = last.into_iter().next().map_or_else(|| "0".to_owned(), |(id, _)| id);
-        let entries = self.scan::<Vec<u8>>(&self.keys.state).await?;
-        Ok(Snapshot { after, entries: entries.into_iter().map(|(_, octets)| octets).collect() })
+        let entries = self.scan(&self.keys.state).await?;
+        // Asked last: a store that was emptied meanwhile has another one.
+        let epoch = redis::cmd("GET").arg(&self.keys.epoch).query_async(&mut manager).await?;
+        Ok(Snapshot { after, entries, epoch })
     }
 
-    async fn scan<V: FromRedisValue>(&self, key: &str) -> Result<Vec<(String, V)>, Away>
-    where
-        Vec<(Lossy, V)>: FromRedisValue,
-    {
+    async fn scan(&self, key: &str) -> Result<Vec<Stored>, Away> {
         let (mut manager, mut cursor, mut all) = (self.manager.clone(), 0u64, Vec::new());
         loop {
             let mut command = redis::cmd("HSCAN");
             command.arg(key).arg(cursor).arg("COUNT").arg(READ_MAX);
-            let (next, page): (u64, Vec<(Lossy, V)>) = command.query_async(&mut manager).await?;
-            all.extend(page.into_iter().map(|(name, value)| (name.0, value)));
+            let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) = command.query_async(&mut manager).await?;
+            all.extend(page.into_iter().map(|(name, octets)| Stored { at: text(&name), octets }));
             if next == 0 {
                 return Ok(all);
             }
@@ -302,7 +332,8 @@ impl SharedStore {
                 self.misses.store(0, Ordering::Relaxed);
                 self.counts.answered.fetch_add(1, Ordering::Relaxed);
             }
-            Err(_) => {
+            Err(error) => {
+                *self.complaint.lock() = error.to_string();
                 self.misses.fetch_add(1, Ordering::Relaxed);
                 self.counts.missed.fetch_add(1, Ordering::Relaxed);
             }
@@ -319,29 +350,27 @@ pub struct Follower {
 
 impl Follower {
     /// The entries behind a place in the log, and the place of the last one. Waits for a while when there are none.
-    pub async fn read(&mut self, after: &str) -> Result<(String, Vec<Vec<u8>>), Away> {
+    pub async fn read(&mut self, after: &str) -> Result<(String, Vec<Stored>), Away> {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(READ_WAIT.as_millis() as u64);
         command.arg("STREAMS").arg(&self.log).arg(after);
         let answer: Option<Vec<(String, LogEntries)>> = command.query_async(&mut self.connection).await?;
         let entries: LogEntries = answer.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries).collect();
         let last = entries.last().map_or_else(|| after.to_owned(), |(id, _)| id.clone());
-        let octets = entries.into_iter().flat_map(|(_, fields)| fields).map(|(_, octets)| octets);
-        Ok((last, octets.collect()))
+        let stored = |(id, fields): (String, LogFields)| {
+            fields.into_iter().map(move |(_, octets)| Stored { at: format!("{id} of the log"), octets })
+        };
+        Ok((last, entries.into_iter().flat_map(stored).collect()))
     }
 }
 
 /// Entries of the log with their places: each has one field.
-type LogEntries = Vec<(String, Vec<(String, Vec<u8>)>)>;
+type LogEntries = Vec<(String, LogFields)>;
+type LogFields = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// A name in a hash: octets that need not be text.
-struct Lossy(String);
-
-impl FromRedisValue for Lossy {
-    fn from_redis_value(value: redis::Value) -> Result<Self, redis::ParsingError> {
-        let octets: Vec<u8> = FromRedisValue::from_redis_value(value)?;
-        Ok(Lossy(String::from_utf8_lossy(&octets).into_owned()))
-    }
+/// A name in a hash, which need not be text, for somebody to read.
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
 }
 
 fn call_text(call: u128) -> String {

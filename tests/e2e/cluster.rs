@@ -5,52 +5,9 @@ use std::time::Duration;
 use crate::edge::Edge;
 use crate::farm::Farm;
 use crate::phone::Phone;
-use crate::process::{Process, secs, until};
+use crate::process::{secs, until};
 use crate::sipp::{Load, Sipp};
-
-/// Two edges over two nodes that SIPp plays, and Redis.
-struct Two {
-    farm: Farm,
-    other: Edge,
-    redis: Process,
-}
-
-impl Two {
-    fn start(net: u8, redis: &str) -> Self {
-        let farm = Farm::new(net).player("weight: 10, max_calls: 20", "answer", &[]);
-        let farm = farm.player("weight: 30", "answer", &[]).of_two(redis);
-        let redis = farm.redis();
-        let farm = farm.start();
-        let other = farm.other_edge();
-        let two = Two { farm, other, redis };
-        for edge in [two.farm.edge(), &two.other] {
-            until("both edges know each other", secs(10), || edge.status().edges.len() == 1);
-            ["ast-1", "ast-2"].iter().for_each(|node| edge.until_node(node, "up", secs(20)));
-        }
-        two
-    }
-
-    /// Calls that come to both edges, half of them each.
-    fn calls(&mut self, each: u32, rate: u32, hold: Duration) -> [Sipp; 2] {
-        let load = || Load::of("call").calls(each, rate).hold(hold);
-        [self.farm.load(&load()), self.farm.load(&load().to(&self.farm.other_at()))]
-    }
-
-    /// Calls on a node, as both edges see it.
-    fn on(&self, node: &str) -> [u32; 2] {
-        [self.farm.edge(), &self.other].map(|edge| {
-            let node = edge.node(node);
-            node.calls + node.other_calls
-        })
-    }
-
-    fn ends_well(mut self) {
-        self.other.until_no_calls(secs(40));
-        assert_eq!(self.other.process.end("TERM", secs(10)), 0);
-        self.farm.ends_well();
-        self.redis.end_or_kill("TERM", secs(5));
-    }
-}
+use crate::two::Two;
 
 #[test]
 fn two_edges_count_as_one() {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::edge::Edge;
 use crate::lab::Lab;
-use crate::process::{Output, Process, need, secs, until};
+use crate::process::{Output, Process, need, run, secs, until};
 use crate::sipp::{Load, Sipp, password_of};
 
 /// How long nodes may take until the edge has heard of them.
@@ -148,6 +148,14 @@ impl Farm {
             std::net::TcpStream::connect_timeout(&at, Duration::from_millis(200)).is_ok()
         });
         redis
+    }
+
+    /// Says something to Redis; what it answered.
+    pub fn redis_says(&self, words: &[&str]) -> String {
+        let mut cli = std::process::Command::new("redis-cli");
+        let output = run(cli.args(["-h", &self.ip(40), "-p", "6379"]).args(words));
+        assert_eq!(output.code, 0, "{words:?}: {output:?}");
+        output.stdout.trim().to_owned()
     }
 
     /// Where the other edge is.

@@ -79,6 +79,11 @@ impl Load {
         self
     }
 
+    /// Notes how long each call takes to be set up.
+    pub fn timed(self) -> Self {
+        self.with(&["-trace_rtt", "-rtt_freq", "1"])
+    }
+
     /// More of SIPp's options.
     pub fn with(mut self, options: &[&str]) -> Self {
         self.more.extend(options.iter().map(|&option| option.to_owned()));
@@ -178,6 +183,16 @@ impl Sipp {
         let place = head.split(';').position(|name| name == column);
         let place = place.unwrap_or_else(|| panic!("no column {column} in {head}"));
         lines.next_back().and_then(|line| line.split(';').nth(place)?.parse().ok()).unwrap_or(0)
+    }
+
+    /// How long each call took from its INVITE to its 200, in milliseconds; of a load with `Load::timed`.
+    pub fn set_up_millis(&self) -> Vec<f64> {
+        let end = format!("_{}_rtt.csv", self.process.pid());
+        let mut files = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.find(|path| path.to_string_lossy().ends_with(&end)).expect("SIPp noted the times");
+        let text = std::fs::read_to_string(file).unwrap();
+        let lines = text.lines().map(|line| line.split(';').collect::<Vec<_>>());
+        lines.filter(|cells| cells.len() > 2 && cells[2] == "setup").map(|cells| cells[1].parse().unwrap()).collect()
     }
 
     fn errors(&self) -> String {

@@ -18,6 +18,8 @@ use super::Cluster;
 const BEATS: u32 = 5;
 /// Every so many heartbeats the first edge looks for places of calls that nobody has.
 const SWEEP_EVERY: u64 = 50;
+/// Names whose heartbeats cannot be read, of which it is remembered that they were said.
+const UNREADABLE_MAX: usize = 64;
 
 /// The task.
 pub struct Heart {
@@ -28,12 +30,22 @@ pub struct Heart {
     is_away: bool,
     /// Places of which no edge knew a call when they were last looked at.
     doubtful: BTreeSet<u128>,
+    /// Names whose heartbeats cannot be read: each is said once.
+    unreadable: BTreeSet<Vec<u8>>,
 }
 
 impl Heart {
     /// For this edge.
     pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>) -> Self {
-        Heart { engine, cluster, beat: 0, epoch: None, is_away: false, doubtful: BTreeSet::new() }
+        Heart {
+            engine,
+            cluster,
+            beat: 0,
+            epoch: None,
+            is_away: false,
+            doubtful: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+        }
     }
 
     /// Runs until it is aborted.
@@ -96,25 +108,40 @@ impl Heart {
     fn hear(&mut self, beaten: Beaten) -> Vec<Arc<str>> {
         if self.epoch.as_ref() != Some(&beaten.epoch) {
             if self.epoch.is_some() {
-                tracing::warn!("the shared store was emptied; everything that this edge knows is told again");
+                tracing::warn!(
+                    "the shared store was emptied, or is another one; everything that this edge knows is told again"
+                );
                 self.cluster.owes_all.store(true, Ordering::Relaxed);
                 self.cluster.wake.notify_one();
             }
             self.epoch = Some(beaten.epoch);
         }
+        for key in &beaten.damaged {
+            tracing::warn!("{key} in the shared store is none of the farm's; it was moved aside to {key}:damaged");
+            self.cluster.counts.unreadable.fetch_add(1, Ordering::Relaxed);
+        }
         let own = Arc::clone(&self.cluster.edge);
-        let heartbeats = beaten.edges.iter().filter(|(edge, _)| **edge != *own).filter_map(|(edge, octets)| {
-            let heartbeat: Heartbeat = serde_json::from_slice(octets).ok()?;
-            Some((edge.as_str(), heartbeat))
-        });
+        let heartbeats = beaten.edges.iter().filter(|(edge, _)| **edge != *own.as_bytes());
+        let heartbeats: Vec<_> = heartbeats.filter_map(|(edge, octets)| self.read(edge, octets)).collect();
         let now = self.engine.clock.now();
         let (changes, is_first) = {
             let mut members = self.cluster.members.lock();
-            let changes = members.read(heartbeats, wall_millis(), now, self.cluster.gone_after);
+            let changes = members.read(heartbeats.into_iter(), wall_millis(), now, self.cluster.gone_after);
             (changes, members.is_first(&own))
         };
         self.cluster.is_first.store(is_first, Ordering::Relaxed);
         changes.into_iter().filter_map(|change| self.act_on(change)).collect()
+    }
+
+    /// Another edge's name and heartbeat.
+    fn read<'a>(&mut self, edge: &'a [u8], octets: &[u8]) -> Option<(&'a str, Heartbeat)> {
+        let read = std::str::from_utf8(edge).ok().zip(serde_json::from_slice(octets).ok());
+        if read.is_none() && self.unreadable.len() < UNREADABLE_MAX && self.unreadable.insert(edge.to_vec()) {
+            let edge = String::from_utf8_lossy(edge);
+            tracing::warn!("the heartbeat of {edge:?} cannot be read: it is of another version, or not the farm's");
+            self.cluster.counts.unreadable.fetch_add(1, Ordering::Relaxed);
+        }
+        read
     }
 
     /// The heartbeat of an edge that is gone is nobody's any more.

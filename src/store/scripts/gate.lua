@@ -6,6 +6,6 @@ local held = holder and holder ~= ARGV[2] and redis.call('HEXISTS', KEYS[2], hol
 if held and ARGV[5] == '1' then return 0 end
 if not held then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
 if redis.call('HSETNX', KEYS[2], ARGV[2], ARGV[3] .. '\t' .. ARGV[4]) == 1 then
-  redis.call('HINCRBY', KEYS[3], ARGV[4], 1)
+  redis.pcall('HINCRBY', KEYS[3], ARGV[4], 1)
 end
 return 1

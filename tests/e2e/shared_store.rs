@@ -1,0 +1,281 @@
+//! What two edges share fails in every way that it can, under load: no call is lost, and afterwards both count right.
+
+use std::time::Duration;
+
+use cordboard::store::redis::{Seatable, SharedStore, Told};
+
+use crate::edge::Edge;
+use crate::farm::Farm;
+use crate::process::{secs, until};
+use crate::sipp::{Load, Sipp};
+use crate::two::Two;
+
+/// Calls that each edge has up from beginning to end.
+const UP: u32 = 20;
+
+/// What comes to both edges: calls that stay up while things fail, and short ones that come and go all the time.
+struct Traffic {
+    up: Vec<Sipp>,
+    passing: Vec<Sipp>,
+}
+
+impl Traffic {
+    /// For so many seconds, at these edges.
+    fn for_secs(two: &mut Two, length: u64, edges: &[String]) -> Self {
+        let mut start = |load: &Load| edges.iter().map(|edge| two.farm.load(&load.clone().to(edge))).collect();
+        let up = Load::of("call").calls(UP, 20).hold(secs(length + 6));
+        let passing = Load::of("call").calls(length as u32 * 10, 10).hold(Duration::from_millis(300)).timed();
+        Traffic { up: start(&up), passing: start(&passing) }
+    }
+
+    /// None failed. Returns how long the short ones took to be set up, in milliseconds, in order.
+    fn passes(&mut self) -> Vec<f64> {
+        self.passing.iter_mut().for_each(Sipp::succeeds);
+        let mut millis: Vec<f64> = self.passing.iter().flat_map(Sipp::set_up_millis).collect();
+        millis.sort_by(f64::total_cmp);
+        millis
+    }
+
+    fn ends(&mut self) {
+        self.up.iter_mut().for_each(Sipp::succeeds);
+    }
+}
+
+impl Two {
+    fn edges(&self) -> [&Edge; 2] {
+        [self.farm.edge(), &self.other]
+    }
+
+    fn both(&self) -> [String; 2] {
+        [self.farm.edge_at(), self.farm.other_at()]
+    }
+
+    fn total(&self) -> [u32; 2] {
+        let [one, two] = [self.on("ast-1"), self.on("ast-2")];
+        [one[0] + two[0], one[1] + two[1]]
+    }
+
+    fn is_degraded(&self, why: &str) -> bool {
+        self.edges().iter().all(|edge| edge.http("/readyz").is_some_and(|(_, text)| text.contains(why)))
+    }
+
+    fn until_both_know_each_other(&self) {
+        until("both edges know each other, and Redis", secs(15), || {
+            let knows =
+                |edge: &&Edge| edge.status().edges.len() == 1 && edge.metric("cordboard_shared_store_up", &[]) == 1.0;
+            self.edges().iter().all(knows)
+        });
+    }
+
+    /// Both edges and Redis count the calls that are up, and no other.
+    fn until_counts_are(&self, calls: u32) {
+        let at_nodes = || ["ast-1", "ast-2"].map(|node| self.on(node));
+        let is_so = || self.total() == [calls; 2] && at_nodes().iter().all(|[here, there]| here == there);
+        until(&format!("both edges count {calls} calls"), secs(10), || is_so());
+        let in_redis = || {
+            let totals = self.farm.redis_says(&["HVALS", "{cordboard}:totals"]);
+            let places = self.farm.redis_says(&["HLEN", "{cordboard}:seats"]).parse().unwrap();
+            (totals.lines().map(|count| count.parse::<u32>().unwrap_or(u32::MAX)).sum::<u32>(), places)
+        };
+        until(&format!("Redis counts {calls} calls"), secs(10), || in_redis() == (calls, calls));
+    }
+
+    /// Something fails under load and is mended: no call fails, and both edges count right again.
+    fn outlives(mut self, why: &str, fail: impl FnOnce(&mut Two), mend: impl FnOnce(&mut Two)) {
+        let edges = self.both();
+        let mut traffic = Traffic::for_secs(&mut self, 12, &edges);
+        until("calls are up", secs(10), || self.total()[0] > UP);
+        fail(&mut self);
+        if !why.is_empty() {
+            until("both edges say why", secs(8), || self.is_degraded(why));
+        }
+        mend(&mut self);
+        self.until_both_know_each_other();
+        traffic.passes();
+        self.until_counts_are(2 * UP);
+        traffic.ends();
+        self.until_counts_are(0);
+        self.ends_well();
+    }
+}
+
+#[test]
+fn no_call_waits_longer_than_the_deadline_for_a_redis_that_stands_still() {
+    let mut two = Two::start(231, "affinity: strict, deadline: 20ms");
+    let edges = two.both();
+    let mut traffic = Traffic::for_secs(&mut two, 14, &edges);
+    until("calls are up", secs(10), || two.total()[0] > UP);
+    two.redis.signal("STOP");
+    until("both edges say why", secs(8), || two.is_degraded("the shared store is away"));
+    let began = std::time::Instant::now();
+    until("Redis has stood still for ten seconds", secs(20), || began.elapsed() > secs(10));
+    two.redis.signal("CONT");
+    two.until_both_know_each_other();
+    let millis = traffic.passes();
+    let missed = two.edges().map(|edge| edge.metric("cordboard_shared_store_questions_total", &["missed"]));
+    let at = |share: usize| millis[(millis.len() - 1) * share / 100];
+    println!(
+        "{} calls, none failed; from INVITE to 200: median {} ms, 99 of 100 within {} ms, longest {} ms; \
+         {missed:?} questions were missed at the edges",
+        millis.len(),
+        at(50),
+        at(99),
+        at(100)
+    );
+    assert_eq!(millis.len(), 280);
+    assert!(at(50) < 100.0 && at(100) < 1_000.0, "the deadline, and room for a machine full of tests");
+    two.until_counts_are(2 * UP);
+    traffic.ends();
+    two.until_counts_are(0);
+    two.ends_well();
+}
+
+#[test]
+fn an_edge_and_redis_are_killed_in_turn_and_the_other_edge_loses_no_call() {
+    let mut two = Two::start(232, "gone_after: 1s");
+    let here = two.farm.edge_at();
+    let mut traffic = Traffic::for_secs(&mut two, 14, &[here]);
+    until("calls are up", secs(10), || two.total()[1] >= UP);
+    for _ in 0..2 {
+        two.other.process.end("KILL", secs(5));
+        two.redis.end_or_kill("KILL", secs(5));
+        until("it is said", secs(8), || two.farm.edge().metric("cordboard_shared_store_up", &[]) == 0.0);
+        two.redis = two.farm.redis();
+        two.other = two.farm.other_edge();
+        two.until_both_know_each_other();
+    }
+    traffic.passes();
+    two.until_counts_are(UP);
+    traffic.ends();
+    two.until_counts_are(0);
+    two.ends_well();
+}
+
+#[test]
+fn a_redis_that_is_emptied_under_load_is_filled_again() {
+    let two = Two::start(233, "affinity: strict");
+    two.outlives("", |two| _ = two.farm.redis_says(&["FLUSHALL"]), |two| _ = two.farm.redis_says(&["FLUSHALL"]));
+}
+
+#[test]
+fn a_redis_without_memory_costs_no_call() {
+    let full = |two: &mut Two| {
+        two.farm.redis_says(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        two.farm.redis_says(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    };
+    let two = Two::start(234, "affinity: strict");
+    two.outlives("OOM", full, |two| _ = two.farm.redis_says(&["CONFIG", "SET", "maxmemory", "0"]));
+}
+
+#[test]
+fn a_redis_that_takes_no_writes_costs_no_call() {
+    let two = Two::start(235, "affinity: strict");
+    let nobody = two.farm.ip(41);
+    let read_only = |two: &mut Two| _ = two.farm.redis_says(&["REPLICAOF", &nobody, "6379"]);
+    two.outlives("read only replica", read_only, |two| _ = two.farm.redis_says(&["REPLICAOF", "NO", "ONE"]));
+}
+
+/// A Redis that comes back with what it had a while ago says that calls are up which have ended since.
+#[test]
+fn a_redis_that_comes_back_with_old_knowledge_misleads_nobody() {
+    let mut two = Two::start(236, "affinity: strict");
+    let mut old = two.calls(10, 20, secs(3));
+    two.until_counts_are(20);
+    two.farm.redis_says(&["SAVE"]);
+    old.iter_mut().for_each(Sipp::succeeds);
+    two.until_counts_are(0);
+    let edges = two.both();
+    let mut traffic = Traffic::for_secs(&mut two, 6, &edges);
+    until("calls are up", secs(10), || two.total()[0] > UP);
+    two.redis.end_or_kill("KILL", secs(5));
+    // It reads the file that it wrote before.
+    two.redis = two.farm.redis();
+    two.until_both_know_each_other();
+    traffic.passes();
+    two.until_counts_are(2 * UP);
+    traffic.ends();
+    two.until_counts_are(0);
+    two.ends_well();
+}
+
+#[test]
+fn keys_that_somebody_else_wrote_are_named_once_and_do_no_harm() {
+    let two = Two::start(237, "affinity: strict");
+    let garble = |two: &mut Two| {
+        let key = |name: &str| format!("{{cordboard}}:{name}");
+        let says = |words: &[&str]| _ = two.farm.redis_says(words);
+        // Fields that nobody of the farm wrote, some of them no text.
+        let lua = "for _, key in ipairs(KEYS) do redis.call('HSET', key, '\\255\\0', '\\254') \
+                   redis.call('HSET', key, 'c:' .. string.rep('1', 32), 'garbage') end";
+        says(&["EVAL", lua, "3", &key("state"), &key("edges"), &key("seats")]);
+        says(&["HSET", &key("gates"), "1001", "garbage"]);
+        let lua = "redis.call('XADD', KEYS[1], '*', '\\255', '\\254', 'e', '\\9of another version', 'e', '')";
+        says(&["EVAL", lua, "1", &key("log")]);
+        // Keys of another kind.
+        for name in ["log", "state", "seats", "totals", "gates", "edges", "epoch"] {
+            let damaged = format!("{}:damaged", key(name));
+            let lua = "redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], 'garbage')";
+            says(&["EVAL", lua, "1", &key(name)]);
+            until("it is moved aside", secs(5), || two.farm.redis_says(&["EXISTS", &damaged]) == "1");
+        }
+        says(&["HSET", &key("totals"), "ast-1", "many"]);
+        until("the count is moved aside", secs(5), || {
+            two.farm.redis_says(&["HGET", &key("totals"), "ast-1"]) != "many"
+        });
+    };
+    let log = two.farm.path("edge.log");
+    let other_log = two.farm.path("other/edge.log");
+    let seen = std::cell::Cell::new((String::new(), String::new(), 0.0));
+    let look = |two: &mut Two| {
+        let unreadable = two.edges().map(|edge| edge.metric("cordboard_edge_entries_total", &["unreadable"]));
+        let text = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+        seen.set((text(&log), text(&other_log), unreadable[0] + unreadable[1]));
+    };
+    two.outlives("", garble, look);
+    let (here, there, unreadable) = seen.take();
+    let times = |what: &str| [&here, &there].map(|log| log.matches(what).count()).iter().sum::<usize>();
+    for name in ["log", "state", "seats", "gates", "edges", "epoch"] {
+        assert_eq!(times(&format!("{{cordboard}}:{name} in the shared store is none")), 1, "{name}: {here}{there}");
+    }
+    assert_eq!(times("{cordboard}:totals in the shared store is none"), 2);
+    assert_eq!(times("holds what cannot be read"), 2, "once at each edge");
+    assert!(times("heartbeat of") <= 4, "each name once at each edge");
+    assert!(unreadable >= 8.0 + 2.0, "{unreadable}");
+}
+
+#[tokio::test]
+async fn what_scripts_find_in_the_place_of_a_count_or_of_a_name_does_them_no_harm() {
+    let farm = Farm::new(238);
+    let mut redis = farm.redis();
+    let url = format!("redis://{}", farm.redis_at());
+    let shared = SharedStore::new(&url, "cordboard", secs(1)).unwrap();
+    shared.beat("e2e", b"{}", "1").await.unwrap();
+    let node = |node: &str| Seatable { node: node.to_owned(), weight: 1, calls_max: 0, tier: 0 };
+    let call = 7u128;
+    farm.redis_says(&["HSET", "{cordboard}:seats", &format!("{call:032x}"), "garbage"]);
+    farm.redis_says(&["HSET", "{cordboard}:totals", "ast-1", "garbage"]);
+    let seat = shared.seat(call, "e2e", &[node("ast-1"), node("ast-1")]).await.unwrap();
+    assert_eq!(seat, Some(("e2e".to_owned(), "ast-1".to_owned())), "garbage is no place, and a node is found");
+
+    farm.redis_says(&["HSET", "{cordboard}:seats", &format!("{call:032x}"), "garbage"]);
+    let any: Vec<u8> = (0..=255).collect();
+    let told = |is_over| Told {
+        name: [b"b:e2e:", any.as_slice()].concat(),
+        octets: any.clone(),
+        is_over,
+        call: Some((call, "ast-1".to_owned())),
+    };
+    shared.tell("e2e", &[told(false)]).await.unwrap();
+    let snapshot = shared.snapshot().await.unwrap();
+    assert_eq!(snapshot.entries.iter().map(|stored| stored.octets.as_slice()).collect::<Vec<_>>(), [any.as_slice()]);
+    assert!(shared.gate(&any, call, "e2e", "agents", true).await.unwrap());
+    assert!(!shared.gate(&any, 8, "e2e", "agents", true).await.unwrap(), "the first call holds him");
+    shared.tell("e2e", &[told(true)]).await.unwrap();
+    assert!(shared.gate(&any, 8, "e2e", "agents", true).await.unwrap());
+    assert_eq!(shared.snapshot().await.unwrap().entries, []);
+
+    let beaten = shared.beat("e2e", b"{}", "2").await.unwrap();
+    assert_eq!(beaten.damaged, ["{cordboard}:totals"]);
+    assert!(beaten.epoch.starts_with("2/"), "all has to be told again");
+    redis.end_or_kill("TERM", secs(5));
+}
