@@ -87,6 +87,11 @@ impl Members {
         changes
     }
 
+    /// Until now nobody could be heard: whoever was there has the time to be heard again.
+    pub fn excuse(&mut self, now: Moment) {
+        self.list.values_mut().for_each(|member| member.seen = now);
+    }
+
     fn take_in(&mut self, edge: &str, heartbeat: Heartbeat, own_clock: u64, now: Moment, changes: &mut Vec<Change>) {
         let clock_ahead_millis = heartbeat.clock as i64 - own_clock as i64;
         let has_room = self.list.len() < EDGES_MAX;
@@ -187,6 +192,16 @@ mod tests {
         assert!(!members.is_down("ast-2", true), "this edge alone of three");
         read(&mut members, &[("c", Heartbeat { beat: 2, ..dead })], 10);
         assert!(members.is_down("ast-1", false), "both of the others");
+    }
+
+    #[test]
+    fn nobody_is_gone_because_this_edge_could_not_hear() {
+        let mut members = Members::default();
+        read(&mut members, &[("b", beat(1, 1))], 10);
+        members.excuse(at(60));
+        assert_eq!(read(&mut members, &[], 60), [], "its heartbeat may not be there yet");
+        assert_eq!(read(&mut members, &[("b", beat(1, 1))], 62), []);
+        assert_eq!(read(&mut members, &[("b", beat(1, 1))], 63), [Change::Gone("b".into())]);
     }
 
     #[test]

@@ -113,8 +113,14 @@ pub enum StoreKind {
 /// How several edges share what they know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisConfig {
-    /// Where it is, with the password if there is one.
-    pub url: Secret,
+    /// Where it is.
+    pub at: RedisAt,
+    /// The user, if it does not stand in the URL.
+    pub user: Option<String>,
+    /// The password, if it does not stand in the URL.
+    pub password: Option<Secret>,
+    /// Authorities whose certificates are believed, in PEM; none for those of the machine.
+    pub ca: Option<PathBuf>,
     /// What all keys of the farm begin with.
     pub namespace: String,
     /// How nodes are chosen.
@@ -123,6 +129,20 @@ pub struct RedisConfig {
     pub deadline: Duration,
     /// How long an edge may be silent before its calls are taken over.
     pub gone_after: Duration,
+}
+
+/// Where Redis is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RedisAt {
+    /// At a URL, with the password if there is one.
+    Url(Secret),
+    /// Where sentinels say.
+    Sentinels {
+        /// Hosts and ports.
+        sentinels: Vec<(String, u16)>,
+        /// The name that they know the master by.
+        master: String,
+    },
 }
 
 /// How a node is chosen when there are several edges.

@@ -46,12 +46,17 @@ impl fmt::Display for Change {
 
 /// Settings that an edge reads only when it starts: its files are open, its tables made and its threads run. The secret
 /// is among them since with another one no call that is up would be known by its route tokens.
-const AFTER_RESTART: [&str; 16] = [
+const AFTER_RESTART: [&str; 21] = [
     "edge.state_dir",
     "edge.secret",
     "edge.workers",
     "store",
     "store.redis.url",
+    "store.redis.sentinels",
+    "store.redis.master",
+    "store.redis.user",
+    "store.redis.password",
+    "store.redis.ca",
     "store.redis.namespace",
     "store.redis.affinity",
     "store.redis.deadline",
@@ -69,7 +74,7 @@ const AFTER_RESTART: [&str; 16] = [
 const USERS: &str = "registrar.users";
 
 /// Settings whose values are not shown.
-const HIDDEN: [&str; 4] = ["edge.secret", "api.token", "ari.password", "store.redis.url"];
+const HIDDEN: [&str; 5] = ["edge.secret", "api.token", "ari.password", "store.redis.url", "store.redis.password"];
 
 /// Every change from `old` to `new`, in the order of the file. None at all when both mean the same.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {

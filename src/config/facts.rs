@@ -9,7 +9,7 @@ use crate::dispatch::health::HealthPolicy;
 use crate::registrar::{Member, Queue, Realtime, Terms, Users};
 
 use super::checked::{
-    AriConfig, Config, ContactConfig, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RegistrarConfig,
+    AriConfig, Config, ContactConfig, GatewayConfig, MemberConfig, NodeConfig, PoolConfig, RedisAt, RegistrarConfig,
     RouteAction, RouteConfig, Secret,
 };
 use super::codes::{show_codes, show_rule};
@@ -51,13 +51,25 @@ fn edge(config: &Config) -> Vec<Fact> {
 }
 
 fn redis(config: &Config) -> Vec<Fact> {
-    let Some(redis) = &config.redis else { return Vec::new() };
+    let redis = config.redis.as_ref();
+    let (url, sentinels, master) = match redis.map(|redis| &redis.at) {
+        Some(RedisAt::Url(url)) => (Some(url), None, None),
+        Some(RedisAt::Sentinels { sentinels, master }) => {
+            (None, Some(list(sentinels.iter().map(|(host, port)| format!("{host}:{port}")))), Some(master))
+        }
+        None => (None, None, None),
+    };
     vec![
-        ("store.redis.url", fingerprint(Some(&redis.url))),
-        ("store.redis.namespace", redis.namespace.clone()),
-        ("store.redis.affinity", redis.affinity.as_str().to_owned()),
-        ("store.redis.deadline", show_time(redis.deadline)),
-        ("store.redis.gone_after", show_time(redis.gone_after)),
+        ("store.redis.url", fingerprint(url)),
+        ("store.redis.sentinels", or_none(sentinels)),
+        ("store.redis.master", or_none(master)),
+        ("store.redis.user", or_none(redis.and_then(|redis| redis.user.as_ref()))),
+        ("store.redis.password", fingerprint(redis.and_then(|redis| redis.password.as_ref()))),
+        ("store.redis.ca", or_none(redis.and_then(|redis| redis.ca.as_ref()).map(|file| file.display()))),
+        ("store.redis.namespace", or_none(redis.map(|redis| &redis.namespace))),
+        ("store.redis.affinity", or_none(redis.map(|redis| redis.affinity.as_str()))),
+        ("store.redis.deadline", or_none(redis.map(|redis| show_time(redis.deadline)))),
+        ("store.redis.gone_after", or_none(redis.map(|redis| show_time(redis.gone_after)))),
     ]
 }
 

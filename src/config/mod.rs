@@ -61,6 +61,8 @@ mod default_file_tests;
 #[cfg(test)]
 mod mistakes_tests;
 #[cfg(test)]
+mod redis_tests;
+#[cfg(test)]
 mod robustness_tests;
 #[cfg(test)]
 mod users_tests;

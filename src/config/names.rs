@@ -128,6 +128,33 @@ impl FromText for Host {
     }
 }
 
+/// Where a sentinel of Redis is: a host or address without brackets, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentinelAt(pub String, pub u16);
+
+impl SentinelAt {
+    const PORT: u16 = 26_379;
+}
+
+impl FromText for SentinelAt {
+    fn legal() -> Cow<'static, str> {
+        "HOST or HOST:PORT".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let split = crate::sip::uri::parse_hostport(text.as_bytes());
+        let read = split.and_then(|(host, port)| Some((std::str::from_utf8(host).ok()?, port.unwrap_or(Self::PORT))));
+        match read.filter(|(host, port)| is_host(host) && *port > 0) {
+            Some((host, port)) => Ok(SentinelAt(host.trim_matches(['[', ']']).to_owned(), port)),
+            None => Err(Complaint::not::<Self>(text).with_hint(Some("such as 192.0.2.7:26379".to_owned()))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 259 })
+    }
+}
+
 /// True for a DNS name or an address, IPv6 with brackets. What is all digits and dots must be an address.
 pub fn is_host(text: &str) -> bool {
     if crate::sip::uri::ip(text.as_bytes()).is_some() {

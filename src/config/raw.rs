@@ -15,7 +15,7 @@ use super::addresses::{Advertised, ApiAddress, AriWord, ContactUri, DnsServer, L
 use super::checked::{Affinity, LogFormat, LogLevel, Surplus};
 use super::codes::{Codes, RejectCode, RetryOn};
 use super::keys::{AlgorithmWord, FromWord, HashKey, Off, PathText, StickyKey, StoreWord};
-use super::names::{HeaderField, Host, Name, PatternText, Realm, ReasonText, UserName};
+use super::names::{HeaderField, Host, Name, PatternText, Realm, ReasonText, SentinelAt, UserName};
 use super::numbers::{MaxCalls, Percent, Preference, Time, Whole};
 use super::queue_options::{OptionName, OptionValue};
 use super::secret::SecretText;
@@ -105,8 +105,19 @@ pub struct RawStore {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Redis")]
 pub struct RawRedis {
-    /// redis://[user:password@]host:port/database; text, ${NAME} or file:/path.
-    pub url: Given<SecretText>,
+    /// redis://[user:password@]host:port/database, or rediss:// for TLS; text, ${NAME} or file:/path.
+    pub url: Option<Given<SecretText>>,
+    /// In place of `url`: up to 16 sentinels as HOST or HOST:PORT, which say where the master is. Port: 26379.
+    pub sentinels: Option<Vec<Given<SentinelAt>>>,
+    /// The name that the sentinels know the master by.
+    pub master: Option<Given<Name>>,
+    /// A user of Redis (ACL). Default: the one of the URL, or Redis' default user.
+    pub user: Option<Given<Name>>,
+    /// The password: text, ${NAME} or file:/path. Default: the one of the URL, or none.
+    pub password: Option<Given<SecretText>>,
+    /// File of the authorities (PEM) whose certificates are believed. Default: those of the machine. With `sentinels` it means that they
+    /// and Redis are reached by TLS.
+    pub ca: Option<Given<PathText>>,
     /// What all keys of this farm begin with. Default: cordboard.
     pub namespace: Option<Given<Name>>,
     /// How nodes are chosen: strict asks Redis for each new call, so that all edges count as one; local goes by what the edges have

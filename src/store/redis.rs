@@ -5,12 +5,16 @@
 //! heartbeat gets through again. All keys of a farm carry one hash tag, so they stand in one slot of a cluster, and all of them
 //! run out when no edge is left.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation};
+
+use super::way::Way;
 
 /// How long anything may take that no message waits for.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -24,11 +28,15 @@ const LOG_LEN: usize = 100_000;
 const READ_MAX: usize = 1_000;
 /// How long a reader waits for the next entry before it asks again.
 const READ_WAIT: Duration = Duration::from_millis(1_000);
+/// Sentinels are asked with every so many heartbeats, and with each one after a question that was not answered.
+const FIND_EVERY: u32 = 5;
 
 /// The shared store.
 pub struct SharedStore {
-    client: Client,
-    manager: ConnectionManager,
+    way: Way,
+    /// The server that is asked; none before a sentinel named one.
+    server: ArcSwapOption<Server>,
+    beats: AtomicU32,
     deadline: Duration,
     keys: Keys,
     scripts: Scripts,
@@ -37,6 +45,13 @@ pub struct SharedStore {
     complaint: Mutex<String>,
     /// What can be counted.
     pub counts: Counts,
+}
+
+struct Server {
+    /// Where sentinels say that it is; none where it stands in the configuration.
+    address: Option<(String, u16)>,
+    client: Client,
+    manager: ConnectionManager,
 }
 
 /// What can be counted.
@@ -53,6 +68,9 @@ pub struct Counts {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Away {
+    /// No sentinel named a server.
+    #[error("no sentinel says where the master is")]
+    NoMaster,
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     Late(Duration),
@@ -146,22 +164,17 @@ struct Scripts {
 }
 
 impl SharedStore {
-    /// The store at a URL (`redis://[user:password@]host:port/database`). Nothing is connected yet.
+    /// The store that is reached in this way. Nothing is connected yet.
     ///
     /// # Errors
-    /// When the URL is none.
-    pub fn new(url: &str, namespace: &str, deadline: Duration) -> Result<Self, RedisError> {
-        let client = Client::open(url)?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_millis(250))
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+    /// When the URL is none, or the authorities cannot be read.
+    pub fn new(way: Way, namespace: &str, deadline: Duration) -> Result<Self, RedisError> {
+        let server = way.client()?.map(|client| Server::new(client, None)).transpose()?;
         let key = |name: &str| format!("{{{namespace}}}:{name}");
         Ok(SharedStore {
-            manager: ConnectionManager::new_lazy_with_config(client.clone(), config)?,
-            client,
+            way,
+            server: ArcSwapOption::new(server.map(Arc::new)),
+            beats: AtomicU32::new(0),
             deadline,
             keys: Keys {
                 log: key("log"),
@@ -240,6 +253,10 @@ impl SharedStore {
 
     /// Says that an edge is there, and asks who else is. An answer ends the time in which nothing is asked.
     pub async fn beat(&self, edge: &str, heartbeat: &[u8], new_epoch: &str) -> Result<Beaten, Away> {
+        let is_time = self.beats.fetch_add(1, Ordering::Relaxed).is_multiple_of(FIND_EVERY);
+        if is_time || self.misses.load(Ordering::Relaxed) > 0 {
+            self.find().await?;
+        }
         let keys = &self.keys;
         let mut invocation = self.scripts.beat.key(&keys.edges);
         invocation.key(&keys.epoch);
@@ -252,9 +269,25 @@ impl SharedStore {
         Ok(Beaten { epoch, edges, damaged })
     }
 
+    /// Asks sentinels, where there are any, which server is the master.
+    async fn find(&self) -> Result<(), Away> {
+        let Some(address) = self.way.master().await else { return Ok(()) };
+        if self.server.load().as_ref().is_some_and(|server| server.address.as_ref() == Some(&address)) {
+            return Ok(());
+        }
+        let client = self.way.client_at(&address.0, address.1, true)?;
+        tracing::info!("the master of the shared store is {}:{}", address.0, address.1);
+        self.server.store(Some(Arc::new(Server::new(client, Some(address))?)));
+        Ok(())
+    }
+
+    fn server(&self) -> Result<Arc<Server>, Away> {
+        self.server.load_full().ok_or(Away::NoMaster)
+    }
+
     /// Forgets the heartbeat of an edge that is gone.
     pub async fn forget(&self, edge: &str) -> Result<(), Away> {
-        let mut manager = self.manager.clone();
+        let mut manager = self.server()?.manager.clone();
         let mut command = redis::cmd("HDEL");
         command.arg(&self.keys.edges).arg(edge);
         Ok(command.query_async(&mut manager).await?)
@@ -273,7 +306,10 @@ impl SharedStore {
 
     /// All that is known, and where to follow from. The place in the log is asked first: what is told meanwhile is read twice.
     pub async fn snapshot(&self) -> Result<Snapshot, Away> {
-        let mut manager = self.manager.clone();
+        if self.server.load().is_none() {
+            self.find().await?;
+        }
+        let mut manager = self.server()?.manager.clone();
         let mut pipeline = Pipeline::new();
         pipeline.cmd("XREVRANGE").arg(&self.keys.log).arg("+").arg("-").arg("COUNT").arg(1);
         let (last,): (LogEntries,) = pipeline.query_async(&mut manager).await?;
@@ -285,7 +321,7 @@ impl SharedStore {
     }
 
     async fn scan(&self, key: &str) -> Result<Vec<Stored>, Away> {
-        let (mut manager, mut cursor, mut all) = (self.manager.clone(), 0u64, Vec::new());
+        let (mut manager, mut cursor, mut all) = (self.server()?.manager.clone(), 0u64, Vec::new());
         loop {
             let mut command = redis::cmd("HSCAN");
             command.arg(key).arg(cursor).arg("COUNT").arg(READ_MAX);
@@ -303,8 +339,14 @@ impl SharedStore {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(READ_WAIT + PATIENCE));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Follower { connection, log: self.keys.log.clone() })
+        let server = self.server()?;
+        let connection = server.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Follower { server, connection, log: self.keys.log.clone() })
+    }
+
+    /// True while the one who follows the log does so at the server that is asked.
+    pub fn is_followed_by(&self, follower: &Follower) -> bool {
+        self.server.load().as_ref().is_some_and(|server| Arc::ptr_eq(server, &follower.server))
     }
 
     /// Within the deadline of a message, or not at all.
@@ -313,7 +355,7 @@ impl SharedStore {
             self.counts.skipped.fetch_add(1, Ordering::Relaxed);
             return Err(Away::NotAsked);
         }
-        let mut manager = self.manager.clone();
+        let mut manager = self.server()?.manager.clone();
         let asked = tokio::time::timeout(self.deadline, invocation.invoke_async(&mut manager)).await;
         self.counted(match asked {
             Ok(answer) => answer.map_err(Away::from),
@@ -322,7 +364,11 @@ impl SharedStore {
     }
 
     async fn patiently<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Away> {
-        let mut manager = self.manager.clone();
+        let server = match self.server() {
+            Ok(server) => server,
+            Err(away) => return self.counted(Err(away)),
+        };
+        let mut manager = server.manager.clone();
         self.counted(invocation.invoke_async(&mut manager).await.map_err(Away::from))
     }
 
@@ -342,8 +388,22 @@ impl SharedStore {
     }
 }
 
+impl Server {
+    fn new(client: Client, address: Option<(String, u16)>) -> Result<Self, RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_millis(250))
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
+        Ok(Server { address, client, manager })
+    }
+}
+
 /// Reads the log.
 pub struct Follower {
+    server: Arc<Server>,
     connection: MultiplexedConnection,
     log: String,
 }

@@ -118,11 +118,19 @@ impl Farm {
         self
     }
 
-    /// One of two edges, which meet in Redis; the other one is at .9.
+    /// One of two edges, which meet in Redis; the other one is at .9. Keys of `store.redis`; without any that say where, it is at .40.
     pub fn of_two(mut self, redis: &str) -> Self {
         self.edge_keys = ", secret: \"one secret of both edges\"".to_owned();
-        let store = format!("store: {{ redis: {{ {redis}, url: \"redis://{}\" }} }}", self.redis_at());
-        self.with(&store)
+        let url = format!("url: \"redis://{}\", ", self.redis_at());
+        let url = if redis.contains("url:") || redis.contains("sentinels:") { "" } else { &url };
+        self.with(&format!("store: {{ redis: {{ {url}{redis} }} }}"))
+    }
+
+    /// Another text in the place of one of the sections.
+    pub fn instead(mut self, text: &str, other: &str) -> Self {
+        assert!(self.more.contains(text));
+        self.more = self.more.replace(text, other);
+        self
     }
 
     /// The edge stands at the first site, the other edge at the second.
@@ -139,11 +147,19 @@ impl Farm {
 
     /// Starts Redis, empty.
     pub fn redis(&self) -> Process {
+        self.redis_with(40, &["--port", "6379"])
+    }
+
+    /// The same with an address and options.
+    pub fn redis_with(&self, last: u8, options: &[&str]) -> Process {
         need("redis-server");
-        let (ip, folder) = (self.ip(40), self.path(""));
-        let options = ["--port", "6379", "--bind", &ip, "--save", "", "--appendonly", "no", "--loglevel", "warning"];
-        let redis = Process::start("redis", "redis-server", &options.map(str::to_owned), &folder);
-        let at = self.redis_at().parse().unwrap();
+        let (ip, folder) = (self.ip(last), self.path(&format!("redis-{last}")));
+        std::fs::create_dir_all(&folder).unwrap();
+        let own = ["--bind", &ip, "--save", "", "--appendonly", "no", "--loglevel", "warning"];
+        let options: Vec<String> = options.iter().chain(&own).map(|&option| option.to_owned()).collect();
+        let redis = Process::start("redis", "redis-server", &options, &folder);
+        let port = if options.iter().any(|option| option == "--sentinel") { 26_379 } else { 6_379 };
+        let at = format!("{ip}:{port}").parse().unwrap();
         until("Redis listens", secs(10), || {
             std::net::TcpStream::connect_timeout(&at, Duration::from_millis(200)).is_ok()
         });
@@ -152,8 +168,13 @@ impl Farm {
 
     /// Says something to Redis; what it answered.
     pub fn redis_says(&self, words: &[&str]) -> String {
+        self.redis_at_says(40, words)
+    }
+
+    /// The same to another one.
+    pub fn redis_at_says(&self, last: u8, words: &[&str]) -> String {
         let mut cli = std::process::Command::new("redis-cli");
-        let output = run(cli.args(["-h", &self.ip(40), "-p", "6379"]).args(words));
+        let output = run(cli.args(["-h", &self.ip(last), "-p", "6379"]).args(words));
         assert_eq!(output.code, 0, "{words:?}: {output:?}");
         output.stdout.trim().to_owned()
     }

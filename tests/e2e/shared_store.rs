@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cordboard::store::redis::{Seatable, SharedStore, Told};
+use cordboard::store::way::{At, Way};
 
 use crate::edge::Edge;
 use crate::farm::Farm;
-use crate::process::{secs, until};
+use crate::process::{Process, need, run, secs, until};
 use crate::sipp::{Load, Sipp};
 use crate::two::Two;
 
@@ -73,8 +74,8 @@ impl Two {
         let is_so = || self.total() == [calls; 2] && at_nodes().iter().all(|[here, there]| here == there);
         until(&format!("both edges count {calls} calls"), secs(10), || is_so());
         let in_redis = || {
-            let totals = self.farm.redis_says(&["HVALS", "{cordboard}:totals"]);
-            let places = self.farm.redis_says(&["HLEN", "{cordboard}:seats"]).parse().unwrap();
+            let totals = self.farm.redis_at_says(self.redis_ip, &["HVALS", "{cordboard}:totals"]);
+            let places = self.farm.redis_at_says(self.redis_ip, &["HLEN", "{cordboard}:seats"]).parse().unwrap();
             (totals.lines().map(|count| count.parse::<u32>().unwrap_or(u32::MAX)).sum::<u32>(), places)
         };
         until(&format!("Redis counts {calls} calls"), secs(10), || in_redis() == (calls, calls));
@@ -248,7 +249,7 @@ async fn what_scripts_find_in_the_place_of_a_count_or_of_a_name_does_them_no_har
     let farm = Farm::new(238);
     let mut redis = farm.redis();
     let url = format!("redis://{}", farm.redis_at());
-    let shared = SharedStore::new(&url, "cordboard", secs(1)).unwrap();
+    let shared = SharedStore::new(Way::by_url(&url), "cordboard", secs(1)).unwrap();
     shared.beat("e2e", b"{}", "1").await.unwrap();
     let node = |node: &str| Seatable { node: node.to_owned(), weight: 1, calls_max: 0, tier: 0 };
     let call = 7u128;
@@ -278,4 +279,122 @@ async fn what_scripts_find_in_the_place_of_a_count_or_of_a_name_does_them_no_har
     assert_eq!(beaten.damaged, ["{cordboard}:totals"]);
     assert!(beaten.epoch.starts_with("2/"), "all has to be told again");
     redis.end_or_kill("TERM", secs(5));
+}
+
+/// Starts a sentinel that knows the master by the name `farm`.
+fn sentinel(farm: &Farm, last: u8) -> Process {
+    let ip = farm.ip(last);
+    let text = format!(
+        "port 26379\nprotected-mode no\nsentinel announce-ip {ip}\nsentinel monitor farm {} 6379 2\n\
+         sentinel down-after-milliseconds farm 1000\nsentinel failover-timeout farm 5000\n",
+        farm.ip(40)
+    );
+    let file = farm.path(&format!("sentinel-{last}.conf"));
+    std::fs::write(&file, text).unwrap();
+    farm.redis_with(last, &[file.to_str().unwrap(), "--sentinel"])
+}
+
+#[test]
+fn when_sentinels_name_another_master_both_edges_go_there_and_no_call_is_lost() {
+    let ips = [42, 43, 44].map(|last| format!("127.0.239.{last}"));
+    let farm = Two::farm(239, &format!("sentinels: [{}], master: farm", ips.join(", ")));
+    let at = |last: u8| farm.ip(last);
+    let (master_ip, replica_ip) = (at(40), at(41));
+    let redis = farm.redis_with(40, &["--port", "6379", "--replica-announce-ip", &master_ip]);
+    let replica = ["--port", "6379", "--replicaof", &master_ip, "6379", "--replica-announce-ip", &replica_ip];
+    let _replica = farm.redis_with(41, &replica);
+    let _sentinels = [42, 43, 44].map(|last| sentinel(&farm, last));
+    let known = |last: u8| {
+        let mut cli = std::process::Command::new("redis-cli");
+        let said = run(cli.args(["-h", &farm.ip(last), "-p", "26379", "SENTINEL", "MASTER", "farm"])).stdout;
+        let lines: Vec<&str> = said.lines().collect();
+        let value = |key: &str| lines.iter().position(|line| *line == key).map(|at| lines[at + 1].to_owned());
+        (value("num-slaves"), value("num-other-sentinels"))
+    };
+    let all = (Some("1".to_owned()), Some("2".to_owned()));
+    until("sentinels know each other and the replica", secs(30), || {
+        [42, 43, 44].iter().all(|last| known(*last) == all)
+    });
+
+    let mut two = Two::of(farm, redis);
+    two.until_both_know_each_other();
+    let edges = two.both();
+    let mut traffic = Traffic::for_secs(&mut two, 16, &edges);
+    until("calls are up", secs(10), || two.total()[0] > UP);
+    let began = std::time::Instant::now();
+    two.redis.end_or_kill("KILL", secs(5));
+    two.redis_ip = 41;
+    let logs = [two.farm.path("edge.log"), two.farm.path("other/edge.log")];
+    let sentence = format!("the master of the shared store is {replica_ip}:6379");
+    until("both edges go to the replica", secs(20), || {
+        logs.iter().all(|log| std::fs::read_to_string(log).unwrap().contains(&sentence))
+    });
+    two.until_both_know_each_other();
+    println!("both edges were at the new master after {} ms", began.elapsed().as_millis());
+    let millis = traffic.passes();
+    println!("{} calls, none failed, the longest took {} ms to be set up", millis.len(), millis.last().unwrap());
+    two.until_counts_are(2 * UP);
+    traffic.ends();
+    two.until_counts_are(0);
+    two.ends_well();
+}
+
+/// An authority and a certificate of Redis, made for one test.
+fn certificates(farm: &Farm) {
+    need("openssl");
+    let script = r#"set -e
+key="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+for authority in ca other-ca; do
+    openssl req -x509 $key -keyout $authority.key -out $authority.pem -subj "/CN=$authority"
+done
+openssl req $key -keyout redis.key -out redis.csr -subj "/CN=redis" -addext "subjectAltName=IP:$0"
+openssl x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -copy_extensions copy -days 2 -out redis.pem"#;
+    let made = run(std::process::Command::new("sh").args(["-c", script, &farm.ip(40)]).current_dir(farm.folder()));
+    assert_eq!(made.code, 0, "{}", made.stderr);
+}
+
+#[tokio::test]
+async fn edges_meet_in_a_redis_that_wants_tls_and_a_user() {
+    let net = 240;
+    let farm =
+        Two::farm(net, "url: \"rediss://127.0.240.40:6379\", user: cordboard, password: \"a long word\", ca: CA");
+    certificates(&farm);
+    let file = |name: &str| farm.path(name).display().to_string();
+    let acl = "user default off\nuser cordboard on \">a long word\" ~{cordboard}:* +@connection +@read +@write +@scripting +info\n";
+    std::fs::write(farm.path("redis.conf"), acl).unwrap();
+    let words = [
+        &file("redis.conf"),
+        "--port 0 --tls-port 6379 --tls-auth-clients no --tls-cert-file",
+        &file("redis.pem"),
+        "--tls-key-file",
+        &file("redis.key"),
+        "--tls-ca-cert-file",
+        &file("ca.pem"),
+    ];
+    let words = words.join(" ");
+    let redis = farm.redis_with(40, &words.split(' ').collect::<Vec<_>>());
+    let way = |user: &str, password: &str, authority: &str| Way {
+        at: At::Url(format!("rediss://{}", farm.redis_at())),
+        user: Some(user.to_owned()),
+        password: Some(password.to_owned()),
+        authorities: Some(std::fs::read(farm.path(authority)).unwrap()),
+    };
+    for (way, complaint) in [
+        (way("cordboard", "a long word", "other-ca.pem"), "certificate"),
+        (way("cordboard", "another word", "ca.pem"), "AuthenticationFailed"),
+        (Way::by_url(&format!("redis://{}", farm.redis_at())), ""),
+    ] {
+        let shared = SharedStore::new(way, "cordboard", secs(1)).unwrap();
+        let error = shared.beat("e2e", b"{}", "1").await.expect_err("nobody else gets in").to_string();
+        assert!(error.contains(complaint), "{complaint}: {error}");
+    }
+
+    let ca = file("ca.pem");
+    let mut two = Two::of(farm.instead("ca: CA", &format!("ca: {ca}")), redis);
+    two.until_both_know_each_other();
+    let mut loads = two.calls(10, 20, secs(4));
+    until("both edges count all calls", secs(10), || two.total() == [20, 20]);
+    loads.iter_mut().for_each(Sipp::succeeds);
+    until("no call is left", secs(10), || two.total() == [0, 0]);
+    two.ends_well();
 }

@@ -12,17 +12,29 @@ pub struct Two {
     pub farm: Farm,
     pub other: Edge,
     pub redis: Process,
+    /// Which address Redis has.
+    pub redis_ip: u8,
 }
 
 impl Two {
     /// On 127.0.NET.x, with keys of `store.redis`.
     pub fn start(net: u8, redis: &str) -> Self {
-        let farm = Farm::new(net).player("weight: 10, max_calls: 20", "answer", &[]);
-        let farm = farm.player("weight: 30", "answer", &[]).of_two(redis);
+        let farm = Two::farm(net, redis);
         let redis = farm.redis();
+        Two::of(farm, redis)
+    }
+
+    /// The nodes, before anything else runs.
+    pub fn farm(net: u8, redis: &str) -> Farm {
+        let farm = Farm::new(net).player("weight: 10, max_calls: 20", "answer", &[]);
+        farm.player("weight: 30", "answer", &[]).of_two(redis)
+    }
+
+    /// The edges, with a Redis that runs.
+    pub fn of(farm: Farm, redis: Process) -> Self {
         let farm = farm.start();
         let other = farm.other_edge();
-        let two = Two { farm, other, redis };
+        let two = Two { farm, other, redis, redis_ip: 40 };
         for edge in [two.farm.edge(), &two.other] {
             until("both edges know each other", secs(10), || edge.status().edges.len() == 1);
             ["ast-1", "ast-2"].iter().for_each(|node| edge.until_node(node, "up", secs(20)));

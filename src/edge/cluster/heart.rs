@@ -65,6 +65,7 @@ impl Heart {
             Ok(beaten) => {
                 if std::mem::replace(&mut self.is_away, false) {
                     tracing::info!("the shared store answers again");
+                    self.cluster.members.lock().excuse(self.engine.clock.now());
                 }
                 for gone in self.hear(beaten) {
                     self.forget(&gone).await;

@@ -17,6 +17,7 @@ pub mod seen;
 pub mod teller;
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,7 +31,7 @@ use crate::cluster::homes::Phone;
 use crate::cluster::members::Member;
 use crate::cluster::peers::PeerCall;
 use crate::cluster::{Entry, Homes, Members, Peers};
-use crate::config::checked::{Affinity, RedisConfig};
+use crate::config::checked::{Affinity, RedisAt, RedisConfig, Secret};
 use crate::edge::clock::{Clock, wall_millis};
 use crate::edge::engine::Sizes;
 use crate::edge::farm_writer::WriterHandle;
@@ -38,6 +39,7 @@ use crate::proxy::contract::PhoneElsewhere;
 use crate::registrar::Aor;
 use crate::store::SavedLease;
 use crate::store::redis::{SharedStore, Told};
+use crate::store::way::{At, Way};
 use crate::transport::flow::{ListenerId, Protocol, Target};
 
 /// Entries that may wait for the shared store. Beyond it all of them are thrown away, and everything is told anew later.
@@ -97,12 +99,12 @@ impl Cluster {
     /// For a configuration; nothing is connected yet.
     ///
     /// # Errors
-    /// When the URL of the shared store is none.
+    /// When the way to the shared store is none.
     pub fn new(edge: &str, config: &RedisConfig, sizes: Sizes, clock: Clock) -> Result<Arc<Self>, String> {
-        let shared = SharedStore::new(config.url.reveal(), &config.namespace, config.deadline);
+        let shared = SharedStore::new(way(config)?, &config.namespace, config.deadline);
         Ok(Arc::new(Cluster {
             edge: edge.into(),
-            shared: shared.map_err(|error| format!("store.redis.url: {error}"))?,
+            shared: shared.map_err(|error| format!("store.redis: {error}"))?,
             is_strict: config.affinity == Affinity::Strict,
             gone_after: config.gone_after,
             run: rand::rng().random(),
@@ -225,6 +227,25 @@ impl Cluster {
     pub fn with_members<R>(&self, look: impl FnOnce(&Members) -> R) -> R {
         look(&self.members.lock())
     }
+}
+
+/// How the shared store is reached, with the file of authorities read.
+fn way(config: &RedisConfig) -> Result<Way, String> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| format!("store.redis.ca: {} cannot be read: {error}", path.display()))
+    };
+    let reveal = |secret: &Secret| secret.reveal().to_owned();
+    Ok(Way {
+        at: match &config.at {
+            RedisAt::Url(url) => At::Url(reveal(url)),
+            RedisAt::Sentinels { sentinels, master } => {
+                At::Sentinels { sentinels: sentinels.clone(), master: master.clone() }
+            }
+        },
+        user: config.user.clone(),
+        password: config.password.as_ref().map(reveal),
+        authorities: config.ca.as_ref().map(read).transpose()?,
+    })
 }
 
 /// The way to a phone that registered at another edge: through that edge while it is there.

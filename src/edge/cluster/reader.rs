@@ -71,22 +71,25 @@ impl Reader {
         }
     }
 
-    /// Follows the log until the connection breaks.
+    /// Follows the log until the connection breaks, or another server is the one to follow.
     async fn follow(&mut self) -> Result<(), Away> {
         let mut follower = self.cluster.shared.follower().await?;
         // What was missed meanwhile may have left the log.
         self.catch_up().await?;
-        loop {
-            self.read_on(&mut follower).await?;
-        }
+        while self.read_on(&mut follower).await? {}
+        Ok(())
     }
 
-    async fn read_on(&mut self, follower: &mut Follower) -> Result<(), Away> {
+    async fn read_on(&mut self, follower: &mut Follower) -> Result<bool, Away> {
         let after = self.after.clone().unwrap_or_else(|| "0".to_owned());
         let (last, entries) = follower.read(&after).await?;
+        if !self.cluster.shared.is_followed_by(follower) {
+            // The others tell at another server.
+            return Ok(false);
+        }
         entries.iter().for_each(|stored| self.take_in(stored));
         self.after = Some(last);
-        Ok(())
+        Ok(true)
     }
 
     fn take_in(&self, stored: &Stored) {
