@@ -14,6 +14,10 @@ demo: ## three real Asterisk nodes, the edge, 300 calls, a kill, a drain, a relo
 lab-agents: ## agents on three real nodes, step by step: one ring, waiting, wrap-up, a node and the edge killed; KEEP=1
 	@CORDBOARD= asterisk-lab/agents
 
+.PHONY: lab-ha
+lab-ha: ## two edges with one address (keepalived, Redis) in network namespaces: 100 calls a second, the edge that has it killed; as root; KEEP=1
+	@CORDBOARD= asterisk-lab/ha
+
 .PHONY: test
 test: ## every layer of tests; installs what is missing
 	@tests/install
@@ -23,7 +27,7 @@ test: ## every layer of tests; installs what is missing
 check: ## format, lints, shell scripts, licences
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo asterisk-lab/agents asterisk-lab/stage sipp/install tests/install tests/run benches/run benches/calls benches/register .ci/run deploy/check deploy/deb/build deploy/deb/try deploy/deb/try-inside deploy/deb/postinst deploy/deb/prerm deploy/deb/postrm deploy/keepalived/try; else echo "shellcheck is not here: shell scripts not checked"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck asterisk-lab/lab asterisk-lab/demo asterisk-lab/agents asterisk-lab/ha asterisk-lab/stage sipp/install tests/install tests/run benches/run benches/calls benches/register .ci/run deploy/check deploy/deb/build deploy/deb/try deploy/deb/try-inside deploy/deb/postinst deploy/deb/prerm deploy/deb/postrm deploy/keepalived/try; else echo "shellcheck is not here: shell scripts not checked"; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo-deny is not here: licences not checked"; fi
 
 .PHONY: bench

@@ -16,6 +16,7 @@ mod deploy;
 mod edge;
 mod events;
 mod farm;
+mod ha_lab;
 mod health;
 mod lab;
 mod metrics;

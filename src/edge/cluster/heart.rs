@@ -96,7 +96,10 @@ impl Heart {
             generation: self.cluster.shared_generation(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: farm.listeners.first().map_or_else(String::new, |listener| {
-                format!("{}://{}", listener.protocol.lower(), String::from_utf8_lossy(&listener.sent_by))
+                // What it says to others of itself may be an address that another edge has by now.
+                let bind = (!listener.bind.ip().is_unspecified()).then(|| listener.bind.to_string());
+                let address = bind.unwrap_or_else(|| String::from_utf8_lossy(&listener.sent_by).into_owned());
+                format!("{}://{address}", listener.protocol.lower())
             }),
             clock: wall_millis(),
             calls,
