@@ -114,7 +114,7 @@ pub struct Beaten {
     /// Another one than before: the store was emptied, or is another server, and has to be filled.
     pub epoch: String,
     /// The last heartbeat of each edge. Names are octets: anybody may have written there.
-    pub edges: Vec<(Vec<u8>, Vec<u8>)>,
+    pub edges: Pairs,
     /// Keys that somebody else wrote, which were moved aside.
     pub damaged: Vec<String>,
 }
@@ -325,7 +325,7 @@ impl SharedStore {
         loop {
             let mut command = redis::cmd("HSCAN");
             command.arg(key).arg(cursor).arg("COUNT").arg(READ_MAX);
-            let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) = command.query_async(&mut manager).await?;
+            let (next, page): (u64, Pairs) = command.query_async(&mut manager).await?;
             all.extend(page.into_iter().map(|(name, octets)| Stored { at: text(&name), octets }));
             if next == 0 {
                 return Ok(all);
@@ -417,7 +417,7 @@ impl Follower {
         let answer: Option<Vec<(String, LogEntries)>> = command.query_async(&mut self.connection).await?;
         let entries: LogEntries = answer.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries).collect();
         let last = entries.last().map_or_else(|| after.to_owned(), |(id, _)| id.clone());
-        let stored = |(id, fields): (String, LogFields)| {
+        let stored = |(id, fields): (String, Pairs)| {
             fields.into_iter().map(move |(_, octets)| Stored { at: format!("{id} of the log"), octets })
         };
         Ok((last, entries.into_iter().flat_map(stored).collect()))
@@ -425,8 +425,10 @@ impl Follower {
 }
 
 /// Entries of the log with their places: each has one field.
-type LogEntries = Vec<(String, LogFields)>;
-type LogFields = Vec<(Vec<u8>, Vec<u8>)>;
+type LogEntries = Vec<(String, Pairs)>;
+
+/// Names and values. Both are octets: anybody may have written them.
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A name in a hash, which need not be text, for somebody to read.
 fn text(octets: &[u8]) -> String {

@@ -97,8 +97,12 @@ impl Way {
     fn client_of(&self, mut info: redis::ConnectionInfo, is_server: bool) -> RedisResult<Client> {
         if is_server {
             let mut settings = info.redis_settings().clone();
-            settings = self.user.iter().fold(settings, |settings, user| settings.set_username(user));
-            settings = self.password.iter().fold(settings, |settings, password| settings.set_password(password));
+            if let Some(user) = &self.user {
+                settings = settings.set_username(user);
+            }
+            if let Some(password) = &self.password {
+                settings = settings.set_password(password);
+            }
             info = info.set_redis_settings(settings);
         }
         match &self.authorities {

@@ -72,7 +72,7 @@ impl Two {
     fn until_counts_are(&self, calls: u32) {
         let at_nodes = || ["ast-1", "ast-2"].map(|node| self.on(node));
         let is_so = || self.total() == [calls; 2] && at_nodes().iter().all(|[here, there]| here == there);
-        until(&format!("both edges count {calls} calls"), secs(10), || is_so());
+        until(&format!("both edges count {calls} calls"), secs(10), is_so);
         let in_redis = || {
             let totals = self.farm.redis_at_says(self.redis_ip, &["HVALS", "{cordboard}:totals"]);
             let places = self.farm.redis_at_says(self.redis_ip, &["HLEN", "{cordboard}:seats"]).parse().unwrap();
