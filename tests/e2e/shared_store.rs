@@ -152,6 +152,23 @@ fn an_edge_and_redis_are_killed_in_turn_and_the_other_edge_loses_no_call() {
     two.ends_well();
 }
 
+/// It answers what has piled up before it hears that its calls are another edge's by now.
+#[test]
+fn an_edge_that_stood_still_and_goes_on_leaves_no_call_behind_at_the_other() {
+    let mut two = Two::start(241, "gone_after: 1s");
+    let mut loads = two.calls(20, 20, secs(4));
+    until("calls are up", secs(10), || two.total() == [40, 40]);
+    two.other.process.signal("STOP");
+    until("its calls are the other edge's", secs(5), || two.farm.edge().open_calls() >= 40);
+    // Theirs end here, and those of the edge that stands still wait for an answer.
+    loads[0].succeeds();
+    two.other.process.signal("CONT");
+    loads[1].succeeds();
+    two.until_both_know_each_other();
+    two.until_counts_are(0);
+    two.ends_well();
+}
+
 #[test]
 fn a_redis_that_is_emptied_under_load_is_filled_again() {
     let two = Two::start(233, "affinity: strict");

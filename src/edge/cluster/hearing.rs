@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::agents::agent::Doing;
 use crate::agents::book::Note;
 use crate::agents::{Agent, Cause, Intent};
-use crate::calls::{CallKey, NodeId, PoolId, Shard};
+use crate::calls::{CallKey, NodeId, Phase, PoolId, Shard};
 use crate::cluster::Entry;
 use crate::cluster::entry::TakenBack;
 use crate::cluster::homes::Phone;
@@ -41,9 +41,14 @@ impl Engine {
             Entry::Call { key, lease: Some(lease) } if *edge == *cluster.edge => {
                 self.hear_own(cluster, CallKey(key), &lease);
             }
+            // What another edge told of it before is over as well.
+            Entry::Call { key, lease: None } if *edge == *cluster.edge => self.hear_end(cluster, CallKey(key)),
             _ if *edge == *cluster.edge => {}
             Entry::Call { key, lease: Some(lease) } => self.hear_call(cluster, edge, CallKey(key), &lease),
-            Entry::Call { key, lease: None } => self.hear_end(cluster, CallKey(key)),
+            Entry::Call { key, lease: None } => {
+                self.end_inherited(cluster, edge, CallKey(key));
+                self.hear_end(cluster, CallKey(key));
+            }
             Entry::Open { part, parts, keys } => self.hear_open(cluster, edge, (part, parts), &keys),
             Entry::Admin { node, wanted } => cluster.hear_admin(node, wanted),
             Entry::NotReady { user, since, reason } => self.hear_not_ready(cluster, user, since, reason),
@@ -62,6 +67,10 @@ impl Engine {
     }
 
     fn hear_call(&self, cluster: &Cluster, edge: &str, key: CallKey, lease: &SavedLease<'_>) {
+        if self.is_ending(key) {
+            // Its end is told from here in a moment.
+            return;
+        }
         self.let_go(key);
         let mut buffer = [0; LEASE_LEN_MAX];
         let Some(octets) = lease.write(&mut buffer) else { return };
@@ -164,6 +173,31 @@ impl Engine {
         drop(shard);
         lease.seat.into_iter().for_each(|seat| self.give_back(seat));
         self.store.lease(key.0, None);
+    }
+
+    /// A call that is here because its edge was gone: that edge stood still, or was cut off, and has ended it.
+    fn end_inherited(&self, cluster: &Cluster, edge: &str, key: CallKey) {
+        {
+            let mut inherited = cluster.inherited.lock();
+            if inherited.get(&key).is_none_or(|from| **from != *edge) {
+                return;
+            }
+            inherited.remove(&key);
+        }
+        let mut shard = self.shard(key);
+        let Some(slot) = shard.find(key).filter(|slot| shard.lease(*slot).is_open()) else { return };
+        let mut lease = shard.remove(slot);
+        drop(shard);
+        lease.seat.take().into_iter().for_each(|seat| self.give_back(seat));
+        self.store.lease(key.0, None);
+        let farm = self.farm.load();
+        self.note_peer_call(key, &saving::saved(&lease, &farm, self.clock.reading()), false);
+    }
+
+    /// True while a BYE that passed here is not answered.
+    fn is_ending(&self, key: CallKey) -> bool {
+        let shard = self.shard(key);
+        shard.find(key).is_some_and(|slot| matches!(shard.lease(slot).phase, Phase::Ending { .. }))
     }
 
     /// True when the call has its place here.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 
+use crate::calls::CallKey;
 use crate::cluster::members::{Change, Heartbeat};
 use crate::edge::clock::wall_millis;
 use crate::edge::engine::Engine;
@@ -181,7 +182,13 @@ impl Heart {
         let own = Arc::clone(&self.cluster.edge);
         let is_heir = |key: u128| self.cluster.with_members(|members| members.heir(&own, key as u64) == &*own);
         let keys = keys.into_iter().filter(|key| is_heir(key.0));
-        keys.filter(|key| self.engine.take_over(&self.cluster, *key)).count()
+        let inherited = keys.filter(|key| self.engine.take_over(&self.cluster, *key)).map(|key| (key, edge.into()));
+        let inherited: Vec<(CallKey, Arc<str>)> = inherited.collect();
+        let count = inherited.len();
+        let mut known = self.cluster.inherited.lock();
+        known.retain(|key, _| self.engine.has_call(*key));
+        known.extend(inherited);
+        count
     }
 
     /// Phones of other edges whose time is over.

@@ -63,6 +63,8 @@ pub struct Cluster {
     pub run: u64,
     peers: Mutex<Peers>,
     homes: Mutex<Homes>,
+    /// Calls that are this edge's because their edge was gone, with that edge: it may not have been.
+    inherited: Mutex<HashMap<CallKey, Arc<str>>>,
     /// The edge's clocks.
     pub clock: Clock,
     members: Mutex<Members>,
@@ -110,6 +112,7 @@ impl Cluster {
             run: rand::rng().random(),
             peers: Mutex::new(Peers::new(sizes.leases)),
             homes: Mutex::new(Homes::new(sizes.bindings)),
+            inherited: Mutex::default(),
             clock,
             members: Mutex::default(),
             waiting: Mutex::default(),
