@@ -8,6 +8,8 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg, setsockopt, s
 
 /// Datagrams of one batch.
 const BATCH: usize = 64;
+/// Batches that are taken at one time.
+const BATCHES: usize = 16;
 /// Octets of the longest.
 const LONGEST: usize = 8_192;
 /// Room that the kernel keeps for each direction.
@@ -40,15 +42,24 @@ impl Datagrams {
         self.socket.local_addr().unwrap()
     }
 
-    /// Hands out what has come.
+    /// Hands out what has come, a few batches at most.
     pub fn receive(&mut self, mut hear: impl FnMut(&[u8])) {
+        for _ in 0..BATCHES {
+            if self.receive_batch(&mut hear) < BATCH {
+                return;
+            }
+        }
+    }
+
+    fn receive_batch(&mut self, hear: &mut impl FnMut(&[u8])) -> usize {
         let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
         let flags = MsgFlags::MSG_DONTWAIT;
         let received = recvmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None);
         // Nothing there, or nobody listens yet.
-        let Ok(received) = received else { return };
+        let Ok(received) = received else { return 0 };
         let lengths: Vec<usize> = received.map(|message| message.bytes).collect();
         lengths.iter().zip(&self.buffers).for_each(|(length, buffer)| hear(&buffer[..*length]));
+        lengths.len()
     }
 
     /// Keeps a datagram until the next [`flush`](Self::flush).
