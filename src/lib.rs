@@ -14,10 +14,10 @@
 //! | `api` | HTTP: nodes, calls, configuration, explanations, metrics | |
 //! | `edge` | the shell: threads, sockets, clocks, the writer of the farm | |
 //! | `metrics`, `telemetry` | numbers and logs | |
+//! | [`cluster`] | several edges that act as one | yes |
 //! | [`proxy`] | RFC 3261 section 16 | yes |
 //! | `asterisk` | what a stock node needs to stand behind the edge | yes |
 //! | `config` | `dispatcher.yaml` | yes, but for `reload` |
-//! | [`cluster`] | several edges that act as one | yes |
 //! | `store` | what survives a restart, and what edges share | |
 //! | [`agents`] | who is free, and who is not | yes |
 //! | [`registrar`] | who is where: bindings, digest authentication | yes |

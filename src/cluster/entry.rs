@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::registrar::register::TakenBack;
 use crate::store::contract::{SavedAdmin, SavedBinding, SavedLease};
 
 /// The form that entries are written in. One of another form is not read: it comes from an edge of another version.
@@ -28,8 +29,7 @@ pub enum Entry<'a> {
         #[serde(borrow)]
         list: Vec<SavedBinding<'a>>,
         /// What the user took back here, wherever it registered.
-        #[serde(borrow)]
-        taken_back: TakenBack<'a>,
+        taken_back: TakenBack,
     },
     /// Whether queues may call an agent.
     NotReady {
@@ -48,30 +48,16 @@ pub enum Entry<'a> {
         /// What, and when it was said: the last word holds.
         wanted: SavedAdmin,
     },
-    /// All calls of a part of all keys that the edge has: those of its calls that are not among them are over. It is told when ends
-    /// of calls may have been lost.
-    Open {
-        /// Which part, counted from 0.
-        part: u16,
-        /// How many parts there are.
-        parts: u16,
-        /// Keys of their Call-IDs.
-        keys: Vec<u128>,
+    /// The edge tells everything that it knows first hand, from here or up to here: calls and phones of its own that it does not
+    /// tell in between are over.
+    Everything {
+        /// From here.
+        begins: bool,
     },
 }
 
-/// What a REGISTER took back (RFC 3261 section 10.2.2).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TakenBack<'a> {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// These contacts.
-    Contacts(#[serde(borrow)] Vec<&'a [u8]>),
-    /// All there are: `*`.
-    All,
-}
-
+/// How the name of an entry begins that says where everything begins or ends.
+const EVERYTHING: &[u8] = b"e:";
 /// Longest name of an edge in an entry.
 const EDGE_LEN_MAX: usize = 255;
 
@@ -102,8 +88,18 @@ impl<'a> Entry<'a> {
             Entry::Bindings { aor, .. } => [b"b:", edge.as_bytes(), b":", *aor].concat(),
             Entry::NotReady { user, .. } => [b"n:", *user].concat(),
             Entry::Admin { node, .. } => [b"a:", node.as_bytes()].concat(),
-            Entry::Open { part, .. } => format!("o:{edge}:{part}").into_bytes(),
+            Entry::Everything { .. } => [EVERYTHING, edge.as_bytes()].concat(),
         }
+    }
+
+    /// True for the name of an entry that says where everything begins or ends.
+    pub fn is_of_everything(name: &[u8]) -> bool {
+        name.starts_with(EVERYTHING)
+    }
+
+    /// True for the name of what somebody said of a node or an agent.
+    pub fn is_word(name: &[u8]) -> bool {
+        name.starts_with(b"a:") || name.starts_with(b"n:")
     }
 
     /// True when nothing is left to know: the thing is over.
@@ -111,9 +107,9 @@ impl<'a> Entry<'a> {
         match self {
             Entry::Call { lease, .. } => lease.is_none(),
             Entry::Bindings { list, .. } => list.is_empty(),
-            // It says what is over, and is of no use to one who starts.
-            Entry::Open { .. } => true,
             Entry::NotReady { .. } | Entry::Admin { .. } => false,
+            // It means something in its place in the log alone.
+            Entry::Everything { .. } => true,
         }
     }
 }
@@ -130,7 +126,7 @@ mod tests {
             Entry::Admin { node: "ast-1", wanted: SavedAdmin { state: "draining".into(), since: 7 } },
             Entry::Bindings { aor: b"\xff,\n", list: Vec::new(), taken_back: TakenBack::All },
             Entry::Call { key: u128::MAX, lease: None },
-            Entry::Open { part: 63, parts: 64, keys: vec![7, u128::MAX] },
+            Entry::Everything { begins: true },
         ];
         for entry in entries {
             let octets = entry.write("edge-1");
@@ -138,6 +134,14 @@ mod tests {
             assert_eq!(Entry::read(&octets[..octets.len() - 1]), None);
             assert_eq!(Entry::read(&[&[9], &octets[1..]].concat()), None);
         }
+    }
+
+    #[test]
+    fn what_was_taken_back_is_written_as_it_was() {
+        let contacts = vec![b"sip:a"[..].into(), Box::from(&b"sip:bc"[..])];
+        let entry = Entry::Bindings { aor: b"1", list: Vec::new(), taken_back: TakenBack::Contacts(contacts) };
+        assert_eq!(entry.write("e"), b"\x01\x01e\x01\x011\0\x01\x02\x05sip:a\x06sip:bc");
+        assert_eq!(Entry::read(&entry.write("e")), Some(("e", entry)));
     }
 
     #[test]

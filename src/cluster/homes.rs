@@ -3,9 +3,10 @@
 //! Each edge answers for the phones that registered with it; what it says of a user takes the place of what it said before. A phone
 //! that comes to another edge is that edge's from then on, and the first one lets it go when it hears of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::moment::{Reading, TimeOfDay};
 use crate::registrar::Aor;
 use crate::registrar::binding::same_uri;
 use crate::store::contract::{SavedBinding, SavedFlow};
@@ -16,6 +17,7 @@ pub struct Homes {
     users: HashMap<Aor, Vec<Phone>>,
     count: usize,
     phones_max: usize,
+    time_of_day: TimeOfDay,
 }
 
 /// A phone that registered at another edge.
@@ -69,12 +71,19 @@ impl Phone {
 impl Homes {
     /// None yet, and at most so many phones.
     pub fn new(phones_max: usize) -> Self {
-        Homes { users: HashMap::new(), count: 0, phones_max }
+        Homes { users: HashMap::new(), count: 0, phones_max, time_of_day: TimeOfDay::default() }
     }
 
-    /// Notes all that one edge says of a user's phones, which may be none. Beyond the bound new ones are not noted.
-    pub fn put(&mut self, aor: &Aor, edge: &str, phones: Vec<Phone>) {
+    /// Notes all that one edge says of a user's phones, which may be none. A phone that has registered at another edge since stays there. Beyond
+    /// the bound new ones are not noted.
+    pub fn put(&mut self, aor: &Aor, edge: &str, mut phones: Vec<Phone>) {
         let known = self.users.entry(aor.clone()).or_default();
+        let has_moved = |old: &Phone, new: &Phone| {
+            *old.edge != *edge
+                && old.updated > new.updated
+                && new.is_same_as(&old.contact, old.instance.as_deref(), old.reg_id)
+        };
+        phones.retain(|new| !known.iter().any(|old| has_moved(old, new)));
         let before = known.len();
         // A phone that is told by one edge is at no other one.
         known.retain(|old| {
@@ -107,6 +116,35 @@ impl Homes {
         });
         self.count = count;
         over
+    }
+
+    /// Heeds that the time of day was set, and with it all times; before anything else is noted.
+    pub fn heed(&mut self, clocks: Reading) {
+        let ahead = self.time_of_day.set_ahead(clocks);
+        if ahead == 0 {
+            return;
+        }
+        for phone in self.users.values_mut().flatten() {
+            phone.expires = phone.expires.saturating_add_signed(ahead);
+            phone.updated = phone.updated.saturating_add_signed(ahead);
+        }
+    }
+
+    /// Users with phones at one edge.
+    pub fn users_at<'a>(&'a self, edge: &'a str) -> impl Iterator<Item = &'a Aor> {
+        let is_there = move |phones: &[Phone]| phones.iter().any(|phone| *phone.edge == *edge);
+        self.users.iter().filter(move |(_, phones)| is_there(phones)).map(|(aor, _)| aor)
+    }
+
+    /// All users, with each edge that they have phones at.
+    pub fn users_and_edges(&self) -> Vec<(Aor, Arc<str>)> {
+        let mut list: Vec<(Aor, Arc<str>)> = Vec::new();
+        for (aor, phones) in &self.users {
+            let edges: BTreeSet<&Arc<str>> = phones.iter().map(|phone| &phone.edge).collect();
+            list.extend(edges.into_iter().map(|edge| (aor.clone(), Arc::clone(edge))));
+        }
+        list.sort_unstable();
+        list
     }
 
     /// All users with such phones.
@@ -171,6 +209,17 @@ mod tests {
         homes.put(&anna(), "b", vec![phone("b", "sip:one@x", 9)]);
         assert_eq!(contacts(&homes), ["sip:two@x at a", "sip:one@x at b"]);
         assert_eq!(homes.len(), 2);
+    }
+
+    #[test]
+    fn what_an_edge_says_that_was_away_takes_no_phone_from_the_edge_that_it_moved_to() {
+        let mut homes = Homes::new(10);
+        let at = |edge, updated| Phone { updated, ..phone(edge, "sip:one@x", 9) };
+        homes.put(&anna(), "b", vec![at("b", 5)]);
+        homes.put(&anna(), "a", vec![at("a", 4)]);
+        assert_eq!(contacts(&homes), ["sip:one@x at b"]);
+        homes.put(&anna(), "a", vec![at("a", 6)]);
+        assert_eq!(contacts(&homes), ["sip:one@x at a"]);
     }
 
     #[test]

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::moment::Moment;
+use crate::moment::{Moment, Reading};
 
 /// Edges of one farm at most; more are not taken in.
 const EDGES_MAX: usize = 64;
+
+/// Edges whose clocks are remembered.
+const CLOCKS_MAX: usize = 256;
 
 /// What an edge says of itself with every heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,9 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Members {
     list: BTreeMap<Arc<str>, Member>,
+    /// How far clocks were ahead of the own one that never goes back, in milliseconds, also of edges that are gone: what they told is still
+    /// held by others.
+    clocks: BTreeMap<Arc<str>, i64>,
 }
 
 impl Members {
@@ -87,14 +93,22 @@ impl Members {
         changes
     }
 
-    /// Until now nobody could be heard: whoever was there has the time to be heard again.
-    pub fn excuse(&mut self, now: Moment) {
+    /// For a while no heartbeat could be read: nobody is gone for that.
+    pub fn forgive(&mut self, now: Moment) {
         self.list.values_mut().for_each(|member| member.seen = now);
     }
 
     fn take_in(&mut self, edge: &str, heartbeat: Heartbeat, own_clock: u64, now: Moment, changes: &mut Vec<Change>) {
         let clock_ahead_millis = heartbeat.clock as i64 - own_clock as i64;
         let has_room = self.list.len() < EDGES_MAX;
+        let is_new = self.list.get(edge).is_none_or(|member| {
+            let last = (member.heartbeat.run, member.heartbeat.beat);
+            last != (heartbeat.run, heartbeat.beat)
+        });
+        let is_known = self.clocks.contains_key(edge);
+        if (is_new || !is_known) && (is_known || self.clocks.len() < CLOCKS_MAX) {
+            self.clocks.insert(edge.into(), heartbeat.clock as i64 - millis(now));
+        }
         match self.list.get_mut(edge) {
             // The same heartbeat as before is no sign of life.
             Some(member) if (member.heartbeat.run, member.heartbeat.beat) == (heartbeat.run, heartbeat.beat) => {}
@@ -110,6 +124,11 @@ impl Members {
             }
             None => {}
         }
+    }
+
+    /// How far an edge's clock is ahead, in milliseconds, or was when it was last there; 0 when it never was.
+    pub fn clock_ahead(&self, edge: &str, own: Reading) -> i64 {
+        self.clocks.get(edge).map_or(0, |ahead| ahead - (own.unix_millis as i64 - millis(own.now)))
     }
 
     /// True while the edge is there.
@@ -151,6 +170,10 @@ impl Members {
     }
 }
 
+fn millis(now: Moment) -> i64 {
+    (now.micros() / 1_000) as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +201,13 @@ mod tests {
         assert_eq!(read(&mut members, &[("b", beat(1, 2))], 14), [], "an old heartbeat is no sign of life");
         assert_eq!(read(&mut members, &[("b", beat(1, 2))], 15), [Change::Gone("b".into())]);
         assert!(!members.is_here("b"));
+        // Its second heartbeat came at 12 s, when the own clock said 4 s of Unix time.
+        let ahead = |edge, own| members.clock_ahead(edge, Reading { now: at(12), unix_millis: own });
+        assert_eq!(
+            (ahead("b", 4_000), ahead("b", 5_000), ahead("c", 4_000)),
+            (6_000, 5_000, 0),
+            "also when it is gone"
+        );
     }
 
     #[test]
@@ -195,12 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_gone_because_this_edge_could_not_hear() {
+    fn an_edge_is_not_gone_because_no_heartbeat_could_be_read() {
         let mut members = Members::default();
         read(&mut members, &[("b", beat(1, 1))], 10);
-        members.excuse(at(60));
-        assert_eq!(read(&mut members, &[], 60), [], "its heartbeat may not be there yet");
-        assert_eq!(read(&mut members, &[("b", beat(1, 1))], 62), []);
+        members.forgive(at(60));
+        assert_eq!(read(&mut members, &[("b", beat(1, 1))], 60), []);
         assert_eq!(read(&mut members, &[("b", beat(1, 1))], 63), [Change::Gone("b".into())]);
     }
 

@@ -3,10 +3,13 @@
 //! Each is held as it was told, with the edge that has it. A message for it may arrive here at any time - the address moved, a node
 //! answered to another edge - and then the call is here, and its edge hears of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::calls::CallKey;
+use crate::moment::{Reading, TimeOfDay};
+use crate::store::SavedLease;
+use crate::store::contract::LEASE_LEN_MAX;
 
 /// Calls of other edges.
 #[derive(Debug)]
@@ -14,7 +17,10 @@ pub struct Peers {
     calls: HashMap<CallKey, PeerCall>,
     by_node: HashMap<Arc<str>, u32>,
     edges: Vec<Arc<str>>,
+    /// Calls of edges that are gone, which this edge has and has not heard anything of since.
+    inherited: HashSet<CallKey>,
     calls_max: usize,
+    time_of_day: TimeOfDay,
 }
 
 /// A call that another edge has.
@@ -31,7 +37,14 @@ pub struct PeerCall {
 impl Peers {
     /// None yet, and at most so many.
     pub fn new(calls_max: usize) -> Self {
-        Peers { calls: HashMap::new(), by_node: HashMap::new(), edges: Vec::new(), calls_max }
+        Peers {
+            calls: HashMap::new(),
+            by_node: HashMap::new(),
+            edges: Vec::new(),
+            inherited: HashSet::new(),
+            calls_max,
+            time_of_day: TimeOfDay::default(),
+        }
     }
 
     /// Notes a call; returns what was known of it before. Beyond the bound it is not noted.
@@ -83,14 +96,48 @@ impl Peers {
         Some(call)
     }
 
-    /// All calls.
-    pub fn keys(&self) -> Vec<CallKey> {
-        self.calls.keys().copied().collect()
+    /// Heeds that the time of day was set, and with it all times; before anything else is noted.
+    pub fn heed(&mut self, clocks: Reading) {
+        let ahead = self.time_of_day.set_ahead(clocks);
+        if ahead == 0 {
+            return;
+        }
+        let mut buffer = [0; LEASE_LEN_MAX];
+        for call in self.calls.values_mut() {
+            let lease = SavedLease::read(&call.lease).map(|lease| lease.by_clock(-ahead));
+            let octets = lease.and_then(|lease| lease.write(&mut buffer).map(Box::from));
+            call.lease = octets.unwrap_or_else(|| std::mem::take(&mut call.lease));
+        }
     }
 
-    /// The calls of one edge.
+    /// Notes that a call was inherited: what is said of it at the edge that had it goes before what is known of it here.
+    pub fn inherit(&mut self, key: CallKey) {
+        if self.inherited.len() < self.calls_max {
+            self.inherited.insert(key);
+        }
+    }
+
+    /// Calls that were inherited.
+    pub fn inherited(&self) -> Vec<CallKey> {
+        self.inherited.iter().copied().collect()
+    }
+
+    /// Whether a call was inherited, and nothing was heard of it since.
+    pub fn is_inherited(&self, key: CallKey) -> bool {
+        self.inherited.contains(&key)
+    }
+
+    /// Notes that something was heard of a call; true when it was inherited and this is the first.
+    pub fn touch(&mut self, key: CallKey) -> bool {
+        self.inherited.remove(&key)
+    }
+
+    /// The calls of one edge, in the order of their keys.
     pub fn of_edge(&self, edge: &str) -> Vec<CallKey> {
-        self.calls.iter().filter(|(_, call)| *call.edge == *edge).map(|(key, _)| *key).collect()
+        let of_edge = self.calls.iter().filter(|(_, call)| *call.edge == *edge);
+        let mut keys: Vec<CallKey> = of_edge.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// All calls.

@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::moment::Moment;
+use crate::moment::{Moment, Reading};
 
 /// A clock that never goes back, and the time of day beside it.
 #[derive(Clone, Copy, Debug)]
@@ -40,35 +40,6 @@ impl Clock {
     /// How long the process has run.
     pub fn uptime(&self) -> std::time::Duration {
         self.start.elapsed()
-    }
-}
-
-/// Both clocks at one moment: what turns moments of this run into times that mean something to the next, and back.
-#[derive(Clone, Copy, Debug)]
-pub struct Reading {
-    /// The clock that never goes back.
-    pub now: Moment,
-    /// The time of day in milliseconds of Unix time.
-    pub unix_millis: u64,
-}
-
-impl Reading {
-    /// When a moment was or will be, in milliseconds of Unix time.
-    pub fn unix_millis(self, at: Moment) -> u64 {
-        if at >= self.now {
-            self.unix_millis.saturating_add(at.since(self.now).as_millis() as u64)
-        } else {
-            self.unix_millis.saturating_sub(self.now.since(at).as_millis() as u64)
-        }
-    }
-
-    /// The moment of a Unix time in milliseconds.
-    pub fn moment_of(self, unix_millis: u64) -> Moment {
-        if unix_millis >= self.unix_millis {
-            self.now + std::time::Duration::from_millis(unix_millis - self.unix_millis)
-        } else {
-            self.now.before(std::time::Duration::from_millis(self.unix_millis - unix_millis))
-        }
     }
 }
 

@@ -10,9 +10,10 @@ use prometheus::IntCounter;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::agents::ends;
+use crate::agents::ends::Ends;
 use crate::calls::lease::Way;
 use crate::calls::{CallKey, Lease, NodeId, PoolId, Seat, Shard};
+use crate::cluster::{Others, choosing};
 use crate::dispatch::health::Signal;
 use crate::dispatch::{Board, Farm, NoSeat, Pick, Picked};
 use crate::metrics::Metrics;
@@ -20,7 +21,7 @@ use crate::moment::Moment;
 use crate::proxy::World;
 use crate::proxy::contract::Registry;
 use crate::resolve::Resolver;
-use crate::store::Store;
+use crate::store::{Store, saving};
 use crate::telemetry::Redacted;
 use crate::transport::flow::{ListenerId, Target};
 use crate::transport::stream::Streams;
@@ -31,7 +32,6 @@ use super::cluster::Cluster;
 use super::complaints::Complaints;
 use super::events::Events;
 use super::registrations::Registrations;
-use super::saving;
 
 /// Parts of the lease table. More than any machine has cores, so that two workers seldom want the same one.
 pub const SHARDS: usize = 64;
@@ -207,6 +207,15 @@ impl Engine {
         self.shards.iter().for_each(|shard| look(&shard.lock()));
     }
 
+    /// The calls that this edge has.
+    pub fn open_calls(&self) -> Vec<CallKey> {
+        let mut keys = Vec::new();
+        self.look_at_shards(|shard| {
+            keys.extend(shard.iter().filter(|lease| lease.is_open()).map(|lease| lease.key));
+        });
+        keys
+    }
+
     /// Looks at one shard.
     pub fn look_at_shard(&self, number: usize, look: impl FnOnce(&Shard)) {
         if let Some(shard) = self.shards.get(number) {
@@ -215,11 +224,11 @@ impl Engine {
     }
 
     /// The shard of a call, without anything coming over from another edge.
-    pub(super) fn shard(&self, key: CallKey) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: CallKey) -> MutexGuard<'_, Shard> {
         self.shards[key.shard(SHARDS)].lock()
     }
 
-    pub(super) fn save(&self, shard: &mut Shard) {
+    fn save(&self, shard: &mut Shard) {
         if !shard.has_unsaved() {
             return;
         }
@@ -247,7 +256,7 @@ impl Engine {
     /// What a call means for the agents at its ends.
     fn note_agents(&self, lease: &Lease, farm: &Farm) {
         let Some(service) = &farm.registrar else { return };
-        for (aor, note) in ends::notes(lease, service.agents) {
+        for (aor, note) in Ends::of(lease, service.agents).notes() {
             let now = self.clock.now();
             self.registrations.with_book(|book| book.note(&aor, note, &service.policy, now));
         }
@@ -324,13 +333,21 @@ impl World for Engine {
 
     fn claim(&self, key: CallKey) {
         if let Some(cluster) = &self.cluster {
-            self.take_over(cluster, key);
+            let is_here_now = self.among(cluster).take_over(key);
+            cluster.counts.taken_over.fetch_add(u64::from(is_here_now), Ordering::Relaxed);
+        }
+    }
+
+    fn claim_answered(&self, key: CallKey, transaction: u64) {
+        if let Some(cluster) = &self.cluster {
+            let is_here_now = self.among(cluster).take_over_answered(key, transaction);
+            cluster.counts.taken_over.fetch_add(u64::from(is_here_now), Ordering::Relaxed);
         }
     }
 
     fn take(&self, pick: Pick<'_>) -> Result<Picked, NoSeat> {
         match self.cluster.as_ref().filter(|cluster| cluster.is_strict) {
-            Some(cluster) => self.take_of_all(cluster, pick),
+            Some(cluster) => choosing::take_of_all(self, pick, cluster.shared.is_up()),
             None => self.board.lock().take(pick),
         }
     }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::calls::NodeId;
 use crate::calls::lease::Way;
-use crate::cluster::Entry;
+use crate::cluster::{Entry, Others};
 use crate::config::build::{Built, Inputs, Names, build};
 use crate::config::{self, Change, Checked, Config, ConfigProblems, Environment, Problem, diff};
 use crate::dispatch::board::Assessment;
@@ -485,7 +485,9 @@ impl FarmWriter {
         let new = Arc::new(built.farm);
         self.engine.farm.store(Arc::clone(&new));
         note_permanents(&self.engine, &old, &new, now);
-        self.engine.count_all_others();
+        if let Some(cluster) = &self.engine.cluster {
+            self.engine.among(cluster).count_all_others();
+        }
         // A worker that still holds the farm before may register somebody who is gone: he ends at the sweep.
         self.end_removed_users();
         self.may_have_removed_users = true;

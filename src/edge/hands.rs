@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::calls::lease::Way;
+use crate::cluster::asking;
 use crate::dispatch::health::Signal;
 use crate::moment::Moment;
 use crate::proxy::contract::{Destination, TryId};
@@ -13,7 +14,6 @@ use crate::transport::flow::{Flow, ListenerId, Protocol};
 use crate::transport::stream::{StreamReceiver, Ticket};
 use crate::transport::udp::SendBatch;
 
-use super::asking;
 use super::cluster::lane;
 use super::ended::log_changes;
 use super::engine::{Engine, HealthNews};

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::agents::history;
 use crate::agents::reservation::{Wanted, write_token};
 use crate::agents::{Agent, Book, Cause, Intent};
-use crate::cluster::Entry;
 use crate::cluster::homes::Phone;
+use crate::cluster::{Entry, Others};
 use crate::dispatch::Farm;
 use crate::moment::Moment;
 use crate::registrar::{AgentPolicy, Aor, Binding, Permanent, Permanents};
@@ -236,7 +236,7 @@ impl Viewer {
         let (Some(cluster), now) = (&self.engine.cluster, wall_millis()) else { return Vec::new() };
         let view = |phone: &Phone| ContactView {
             uri: shown(&phone.contact),
-            reached_at: format!("{}:{}", if phone.flow.is_tcp { "tcp" } else { "udp" }, phone.flow.remote),
+            reached_at: phone.flow.target().to_string(),
             q: f64::from(phone.preference) / 1_000.0,
             permanent: false,
             expires_secs: Some(phone.expires.saturating_sub(now) / 1_000),

@@ -10,12 +10,10 @@
 //! - [`reconciler`]: calls compared with the channels that nodes have
 //! - [`farm_writer`]: reloads, operators' words and DNS answers become the next farm
 //! - [`cluster`]: one of several edges
-//! - [`saving`]: leases to the store and back
 //! - [`events`]: what happens, for whoever watches
 //! - [`view`]: what operators can look at
 
 pub mod ari;
-pub mod asking;
 pub mod clock;
 pub mod cluster;
 pub mod complaints;
@@ -32,7 +30,6 @@ pub mod prober;
 pub mod publisher;
 pub mod reconciler;
 pub mod registrations;
-pub mod saving;
 pub mod secret;
 pub mod start;
 pub mod ticker;

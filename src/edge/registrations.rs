@@ -17,21 +17,20 @@ use crate::agents::Book;
 use crate::agents::book::Offer;
 use crate::calls::lease::Way;
 use crate::calls::{CallKey, NodeId};
-use crate::cluster::{Entry, entry};
+use crate::cluster::{Others, asking, choosing};
 use crate::dispatch::Farm;
-use crate::moment::Moment;
+use crate::moment::{Moment, Reading};
 use crate::proxy::contract::{Offered, PhoneElsewhere, Registry};
 use crate::registrar::auth::Use;
-use crate::registrar::binding::Texts;
 use crate::registrar::register::TakenBack;
 use crate::registrar::replays::Replays;
 use crate::registrar::{Aor, Binding, Ended, Service, Table};
-use crate::store::contract::{BindingBatch, SavedBinding, SavedFlow};
-use crate::transport::flow::{ConnectionId, Flow, ListenerId, Protocol};
+use crate::store::contract::{BindingBatch, SavedBinding};
+use crate::store::saving;
+use crate::transport::flow::{ConnectionId, ListenerId, Protocol};
 use crate::transport::udp::SendBatch;
 
-use super::asking::{self, Question};
-use super::clock::{Reading, wall_millis};
+use super::clock::wall_millis;
 use super::cluster::Cluster;
 use super::ended::{end_lost, note_ended};
 use super::engine::Engine;
@@ -154,12 +153,20 @@ impl Registrations {
     /// Puts back what was stored before a restart; true when something of it is still alive.
     pub fn restore(&self, aor: &Aor, saved: Vec<SavedBinding<'_>>, clocks: Reading) -> bool {
         let now = clocks.now;
-        let bindings: Vec<Binding> =
-            saved.into_iter().map(|one| restored(one, clocks)).filter(|binding| binding.expires > now).collect();
+        let bindings: Vec<Binding> = saved
+            .iter()
+            .map(|one| saving::restored_binding(one, clocks))
+            .filter(|binding| binding.expires > now)
+            .collect();
         let is_alive = !bindings.is_empty();
         self.set_registered(aor, is_alive, now);
         self.act(aor, |table| table.put(aor, bindings));
         is_alive
+    }
+
+    /// Puts in all that is held of a user.
+    pub fn put(&self, aor: &Aor, bindings: Vec<Binding>) {
+        self.act(aor, |table| table.put(aor, bindings));
     }
 
     /// All users, registered or not, and whoever else something is known of; by name.
@@ -245,15 +252,9 @@ impl Registrations {
     }
 
     /// Tells the other edges where a user's phones are that registered here.
-    pub fn tell_bindings(&self, cluster: &Cluster, aor: &Aor, taken_back: &TakenBack, clocks: Reading) {
+    pub fn tell_bindings(&self, cluster: &Cluster, aor: &Aor, taken_back: TakenBack, clocks: Reading) {
         let table = self.table(aor).lock();
-        let list = table.find(aor.as_bytes()).iter().map(|binding| saved(binding, clocks)).collect();
-        let taken_back = match taken_back {
-            TakenBack::Nothing => entry::TakenBack::Nothing,
-            TakenBack::Contacts(contacts) => entry::TakenBack::Contacts(contacts.iter().map(|uri| &**uri).collect()),
-            TakenBack::All => entry::TakenBack::All,
-        };
-        cluster.tell_other(&Entry::Bindings { aor: aor.as_bytes(), list, taken_back });
+        cluster.tell_phones(aor, table.find(aor.as_bytes()), taken_back, clocks);
     }
 
     /// Adds what is held of an address of record to what is to be stored.
@@ -262,7 +263,7 @@ impl Registrations {
         let bindings = table.find(aor.as_bytes());
         batch.push(aor.as_bytes(), |out| {
             if !bindings.is_empty() {
-                SavedBinding::write(out, bindings.iter().map(|binding| saved(binding, clocks)));
+                SavedBinding::write(out, bindings.iter().map(|binding| saving::saved_binding(binding, clocks)));
             }
         });
     }
@@ -336,31 +337,19 @@ impl Registry for Registrations {
     }
 
     fn offer(&self, offer: Offer<'_>, now: Moment) -> Offered {
-        let let_through = |is_let_through| if is_let_through { Offered::LetThrough } else { Offered::Refused };
-        let Some(cluster) = &self.cluster else { return let_through(self.with_book(|book| book.offer(offer, now))) };
-        match asking::take_answer() {
-            Some(asking::Answer::Gate(false)) => Offered::Refused,
-            None if !asking::is_again() && cluster.shared.is_up() => {
-                if !self.with_book(|book| book.would_take(offer, now)) {
-                    return Offered::Refused;
-                }
-                let (user, must_be_free) = (offer.aor.as_bytes().to_vec(), offer.must_be_free());
-                asking::ask(Question::Gate { user, key: offer.key, must_be_free });
-                Offered::Asked
-            }
-            _ => let_through(self.with_book(|book| book.offer(offer, now))),
-        }
+        let can_ask = self.cluster.as_ref().is_some_and(|cluster| cluster.shared.is_up());
+        self.with_book(|book| choosing::offered(book, offer, now, can_ask))
     }
 
     fn elsewhere(&self, aor: &Aor) -> Vec<PhoneElsewhere> {
-        self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.phones_elsewhere(aor))
+        self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.phones_elsewhere(aor, cluster.clock.reading()))
     }
 
     fn take_back_elsewhere(&self, aor: &Aor, taken_back: &dyn Fn() -> TakenBack) {
         let Some(cluster) = &self.cluster else { return };
         let taken_back = taken_back();
         if taken_back != TakenBack::Nothing && !self.elsewhere(aor).is_empty() {
-            self.tell_bindings(cluster, aor, &taken_back, cluster.clock.reading());
+            self.tell_bindings(cluster, aor, taken_back, cluster.clock.reading());
         }
     }
 
@@ -374,7 +363,8 @@ impl Registry for Registrations {
     }
 
     fn set_registered(&self, aor: &Aor, is_registered: bool, now: Moment) {
-        let is_registered = is_registered || self.cluster.as_ref().is_some_and(|cluster| cluster.has_phone(aor));
+        let is_registered = is_registered
+            || self.cluster.as_ref().is_some_and(|cluster| cluster.has_phone(aor, cluster.clock.reading()));
         self.with_book(|book| book.set_registered(aor, is_registered, now));
     }
 
@@ -469,7 +459,7 @@ impl<'a> Writer<'a> {
         engine.metrics.registration_commits.inc();
         if let (Ok(()), Some(cluster)) = (&stored, &engine.cluster) {
             seen.iter().for_each(|aor| {
-                engine.registrations.tell_bindings(cluster, aor, &TakenBack::Nothing, clocks);
+                engine.registrations.tell_bindings(cluster, aor, TakenBack::Nothing, clocks);
             });
         }
         if stored.is_ok() && engine.events.watchers() > 0 {
@@ -499,37 +489,4 @@ impl<'a> Writer<'a> {
 fn expire(engine: &Engine) {
     let now = engine.clock.now();
     engine.registrations.expire(now, |aor, is_left| note_ended(engine, aor, Ended::Expired, 1, is_left, now));
-}
-
-fn saved<'a>(binding: &'a Binding, clocks: Reading) -> SavedBinding<'a> {
-    SavedBinding {
-        contact: binding.contact(),
-        flow: SavedFlow {
-            listener: binding.flow.listener.0,
-            is_tcp: binding.flow.protocol == Protocol::Tcp,
-            remote: binding.flow.remote,
-        },
-        preference: binding.preference,
-        expires: clocks.unix_millis(binding.expires),
-        updated: clocks.unix_millis(binding.updated),
-        call_id: binding.call_id,
-        cseq: binding.cseq,
-        instance: binding.instance(),
-        reg_id: binding.reg_id,
-        path: binding.path(),
-    }
-}
-
-fn restored(saved: SavedBinding<'_>, clocks: Reading) -> Binding {
-    let protocol = if saved.flow.is_tcp { Protocol::Tcp } else { Protocol::Udp };
-    Binding {
-        texts: Texts::new(saved.contact, saved.instance, saved.path),
-        flow: Flow { listener: ListenerId(saved.flow.listener), protocol, remote: saved.flow.remote, connection: None },
-        preference: saved.preference,
-        expires: clocks.moment_of(saved.expires),
-        updated: clocks.moment_of(saved.updated),
-        call_id: saved.call_id,
-        cseq: saved.cseq,
-        reg_id: saved.reg_id,
-    }
 }

@@ -24,7 +24,7 @@ use crate::registrar::Aor;
 use crate::resolve::{ResolveError, Resolver};
 use crate::store::contract::Memory;
 use crate::store::embedded::Embedded;
-use crate::store::{Saved, SavedBinding, SavedLease, Store, StoreError};
+use crate::store::{Saved, SavedBinding, SavedLease, Store, StoreError, saving};
 use crate::telemetry::LogHandle;
 use crate::transport::stream::Streams;
 
@@ -41,9 +41,9 @@ use super::prober::{ProberHandle, prober};
 use super::publisher::Publisher;
 use super::reconciler::Reconciler;
 use super::registrations::{Registrar, Waiting};
+use super::secret;
 use super::ticker::Ticker;
 use super::view::Viewer;
-use super::{saving, secret};
 
 /// Why an edge did not start.
 #[derive(Debug, thiserror::Error)]
@@ -193,9 +193,9 @@ async fn join(engine: &Arc<Engine>, cluster: Option<&Arc<Cluster>>) -> Vec<JoinH
     let Some(cluster) = cluster else { return Vec::new() };
     let mut reader = Reader::new(Arc::clone(engine), Arc::clone(cluster));
     let mut heart = Heart::new(Arc::clone(engine), Arc::clone(cluster));
-    if reader.join().await {
-        heart.beat().await;
-    } else {
+    // Heartbeats first: they tell how far the clocks are off that everything else is told by.
+    heart.beat().await;
+    if !reader.join().await {
         tracing::warn!("the shared store does not answer; this edge serves by what it knows itself");
     }
     vec![

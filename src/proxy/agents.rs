@@ -36,6 +36,7 @@ impl<W: World> Core<'_, W> {
         let mut is_registered = false;
         if service.authority.is_none() {
             registry.with_table(&aor, &mut |table| is_registered = !table.find(aor.as_bytes()).is_empty());
+            is_registered |= !registry.elsewhere(&aor).is_empty();
         }
         is_registered || service.knows(aor.as_bytes())
     }

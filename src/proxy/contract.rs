@@ -26,6 +26,9 @@ pub trait World {
     fn with_shard<R>(&self, key: CallKey, act: impl FnOnce(&mut Shard) -> R) -> R;
     /// A request of a call came here. Where several edges share a farm another one may have the call: it is here from now on.
     fn claim(&self, _: CallKey) {}
+    /// An answer came here to the INVITE of this transaction. Where it is the one that another edge sent for a call of its own - the address
+    /// has moved here - the call is here from now on; what merely passes through this edge on its way to a phone leaves it where it is.
+    fn claim_answered(&self, _: CallKey, _: u64) {}
     /// Chooses a node and takes a place on it, in one step.
     fn take(&self, pick: Pick<'_>) -> Result<Picked, NoSeat>;
     /// Takes a place on the node that has the call already.

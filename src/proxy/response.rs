@@ -58,6 +58,7 @@ impl<W: World> Core<'_, W> {
             return self.drop(DropReason::StrayResponse);
         }
         let (key, world) = (own.key, self.world);
+        world.claim_answered(key, transaction);
         world.with_shard(key, |shard| {
             let slot = shard.find(key);
             match slot.filter(|slot| shard.lease(*slot).transaction == transaction) {

@@ -10,7 +10,7 @@ use crate::sip::scan::Span;
 use crate::sip::uri::{self, Uri};
 use crate::sip::{HeaderName, Request};
 
-use super::token::{PARAM, Token};
+use super::token::{PARAM, ToCaller, Token};
 
 /// What the Routes of a request say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,13 +60,14 @@ pub fn read<'a>(request: Request<'a>, key: CallKey, farm: &Farm) -> Routing<'a> 
         if Some(address.whole) == last {
             break;
         }
-        if !farm.is_own(&uri) {
+        let token = token_in(&uri, key, farm);
+        if !farm.is_own(&uri) || routing.is_of_another_edge(token) {
             routing.next = Some(uri);
             break;
         }
         routing.has_more = false;
         routing.note_own(field, address);
-        routing.token = routing.token.or_else(|| token_in(&uri, key, farm));
+        routing.token = routing.token.or(token);
     }
     routing
 }
@@ -85,6 +86,13 @@ impl Routing<'_> {
         if let Some(strict) = self.strict {
             self.edit_strict(request, strict, edits);
         }
+    }
+
+    /// Whether a Route is meant for another edge, though its address is served here too: of a call that one edge has and another one passes on to
+    /// a phone each of them has its own kind of token.
+    fn is_of_another_edge(&self, token: Option<Token>) -> bool {
+        let passes_on = |token: Token| token.to_caller == ToCaller::Edge;
+        self.own > 0 && self.token.zip(token).is_some_and(|(own, other)| passes_on(own) != passes_on(other))
     }
 
     fn note_own(&mut self, field: Field, address: Address) {

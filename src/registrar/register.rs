@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::keys::Keys;
 use crate::moment::Moment;
 use crate::sip::edit::number;
@@ -132,7 +134,7 @@ impl Refusal {
 }
 
 /// What a REGISTER takes back, wherever it is held.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TakenBack {
     /// Nothing.
     #[default]

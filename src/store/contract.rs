@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::transport::flow::{Flow, ListenerId, Protocol, Target};
+
 /// A lease as it is kept. Times are milliseconds of Unix time: they mean something after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedLease<'a> {
@@ -30,12 +32,8 @@ pub struct SavedLease<'a> {
     pub queue: Option<&'a [u8]>,
     /// Whether the agent at one of its ends holds it.
     pub is_held: bool,
-    /// The listener toward the node.
-    pub node_listener: u16,
-    /// Whether the node is on TCP.
-    pub node_is_tcp: bool,
-    /// The node's address.
-    pub node_address: SocketAddr,
+    /// The way to the node.
+    pub to: SavedFlow,
     /// Number of the try.
     pub attempt: u8,
     /// Identity of the INVITE's transaction.
@@ -50,7 +48,7 @@ pub struct SavedLease<'a> {
     pub session: Option<(u32, u64)>,
 }
 
-/// A flow as it is kept. A connection does not survive a restart.
+/// A flow as it is kept, or the way to an address through a listener. A connection does not survive a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedFlow {
     /// The listener.
@@ -59,6 +57,36 @@ pub struct SavedFlow {
     pub is_tcp: bool,
     /// The other end.
     pub remote: SocketAddr,
+}
+
+impl SavedFlow {
+    /// What is kept of an address that a listener reaches.
+    pub fn of(listener: ListenerId, target: Target) -> Self {
+        SavedFlow { listener: listener.0, is_tcp: target.protocol == Protocol::Tcp, remote: target.address }
+    }
+
+    /// The listener.
+    pub fn listener(self) -> ListenerId {
+        ListenerId(self.listener)
+    }
+
+    /// The other end.
+    pub fn target(self) -> Target {
+        let protocol = if self.is_tcp { Protocol::Tcp } else { Protocol::Udp };
+        Target { protocol, address: self.remote }
+    }
+
+    /// The flow, without its connection.
+    pub fn flow(self) -> Flow {
+        let Target { protocol, address } = self.target();
+        Flow { listener: self.listener(), protocol, remote: address, connection: None }
+    }
+}
+
+impl From<Flow> for SavedFlow {
+    fn from(flow: Flow) -> Self {
+        SavedFlow::of(flow.listener, flow.target())
+    }
 }
 
 /// A binding as it is kept. Times are milliseconds of Unix time.
@@ -90,6 +118,11 @@ pub struct SavedBinding<'a> {
 }
 
 impl<'a> SavedBinding<'a> {
+    /// The same by one's own clock, when it was written by one that is so many milliseconds ahead.
+    pub fn by_clock(self, ahead: i64) -> Self {
+        SavedBinding { expires: by_clock(self.expires, ahead), updated: by_clock(self.updated, ahead), ..self }
+    }
+
     /// Writes all bindings of one address of record behind what is there.
     pub fn write<'b>(out: &mut Vec<u8>, bindings: impl ExactSizeIterator<Item = SavedBinding<'b>>) {
         // The form of a sequence: how many there are, and one after the other. Writing to memory cannot fail.
@@ -187,7 +220,23 @@ pub const LEASE_LEN_MAX: usize = 1_024;
 /// The form that leases are written in. A file of another form is not read.
 const FORM: u8 = 3;
 
+/// A time of another clock, which is so many milliseconds ahead.
+fn by_clock(millis: u64, ahead: i64) -> u64 {
+    millis.saturating_add_signed(ahead.saturating_neg())
+}
+
 impl<'a> SavedLease<'a> {
+    /// The same by one's own clock, when it was written by one that is so many milliseconds ahead.
+    pub fn by_clock(self, ahead: i64) -> Self {
+        SavedLease {
+            opened: by_clock(self.opened, ahead),
+            answered: self.answered.map(|at| by_clock(at, ahead)),
+            deadline: by_clock(self.deadline, ahead),
+            session: self.session.map(|(interval, ends)| (interval, by_clock(ends, ahead))),
+            ..self
+        }
+    }
+
     /// Writes it; `None` when it does not fit, which no lease does.
     pub fn write<'b>(&self, buffer: &'b mut [u8; LEASE_LEN_MAX]) -> Option<&'b [u8]> {
         buffer[0] = FORM;
@@ -281,6 +330,17 @@ impl Store for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::flow::ConnectionId;
+
+    #[test]
+    fn a_flow_comes_back_without_its_connection() {
+        for protocol in [Protocol::Udp, Protocol::Tcp] {
+            let remote = "[2001:db8::1]:5060".parse().unwrap();
+            let flow = Flow { listener: ListenerId(7), protocol, remote, connection: None };
+            let connection = Some(ConnectionId(std::num::NonZeroU32::MIN));
+            assert_eq!(SavedFlow::from(Flow { connection, ..flow }).flow(), flow);
+        }
+    }
 
     #[test]
     fn a_batch_comes_back_record_by_record() {
@@ -322,9 +382,7 @@ mod tests {
             agent: Some(b"1001"),
             queue: Some(b"q700"),
             is_held: true,
-            node_listener: 2,
-            node_is_tcp: false,
-            node_address: "127.0.0.11:5060".parse().unwrap(),
+            to: SavedFlow { listener: 2, is_tcp: false, remote: "127.0.0.11:5060".parse().unwrap() },
             attempt: 1,
             transaction: u64::MAX,
             opened: 1_795_000_000_000,

@@ -25,9 +25,9 @@ const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Entries that the log holds: what an edge may miss and still follow.
 const LOG_LEN: usize = 100_000;
 /// Entries that are read at one time.
-const READ_MAX: usize = 1_000;
+pub const READ_MAX: usize = 1_000;
 /// How long a reader waits for the next entry before it asks again.
-const READ_WAIT: Duration = Duration::from_millis(1_000);
+const READ_WAIT: Duration = Duration::from_millis(200);
 /// Sentinels are asked with every so many heartbeats, and with each one after a question that was not answered.
 const FIND_EVERY: u32 = 5;
 
@@ -71,6 +71,9 @@ pub enum Away {
     /// No sentinel named a server.
     #[error("no sentinel says where the master is")]
     NoMaster,
+    /// It may have forgotten something: a heartbeat finds out.
+    #[error("no heartbeat has got through since it may have forgotten something")]
+    NoHeartbeat,
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     Late(Duration),
@@ -139,11 +142,15 @@ pub struct Snapshot {
     pub epoch: Option<String>,
 }
 
-impl Snapshot {
-    /// The place of the log behind which the epoch began.
-    pub fn epoch_began(&self) -> Option<&str> {
-        Some(self.epoch.as_ref()?.split_once('/')?.1.split_once('@')?.0)
-    }
+/// What the log holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogHeld {
+    /// The places of its first and its last entry; none when it is empty.
+    pub ends: Option<(String, String)>,
+    /// It has as many as it may have, so it has lost earlier ones.
+    pub is_full: bool,
+    /// The epoch in which all of them are told anew.
+    pub epoch: Option<String>,
 }
 
 struct Keys {
@@ -320,6 +327,32 @@ impl SharedStore {
         Ok(Snapshot { after, entries, epoch })
     }
 
+    /// What the log holds.
+    pub async fn log_held(&self) -> Result<LogHeld, Away> {
+        let mut manager = self.server()?.manager.clone();
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("XRANGE").arg(&self.keys.log).arg("-").arg("+").arg("COUNT").arg(1);
+        pipeline.cmd("XREVRANGE").arg(&self.keys.log).arg("+").arg("-").arg("COUNT").arg(1);
+        pipeline.cmd("XLEN").arg(&self.keys.log);
+        pipeline.cmd("GET").arg(&self.keys.epoch);
+        let (first, last, len, epoch): (LogEntries, LogEntries, usize, _) = pipeline.query_async(&mut manager).await?;
+        let place = |entries: LogEntries| entries.into_iter().next().map(|(id, _)| id);
+        Ok(LogHeld { ends: place(first).zip(place(last)), is_full: len >= LOG_LEN, epoch })
+    }
+
+    /// All entries that the log still holds, in their order.
+    pub async fn whole_log(&self) -> Result<Vec<Stored>, Away> {
+        let (mut manager, mut from, mut all) = (self.server()?.manager.clone(), "-".to_owned(), Vec::new());
+        loop {
+            let mut command = redis::cmd("XRANGE");
+            command.arg(&self.keys.log).arg(&from).arg("+").arg("COUNT").arg(READ_MAX);
+            let page: LogEntries = command.query_async(&mut manager).await?;
+            let Some((last, _)) = page.last() else { return Ok(all) };
+            from = format!("({last}");
+            all.extend(page.into_iter().flat_map(of_the_log));
+        }
+    }
+
     async fn scan(&self, key: &str) -> Result<Vec<Stored>, Away> {
         let (mut manager, mut cursor, mut all) = (self.server()?.manager.clone(), 0u64, Vec::new());
         loop {
@@ -417,15 +450,16 @@ impl Follower {
         let answer: Option<Vec<(String, LogEntries)>> = command.query_async(&mut self.connection).await?;
         let entries: LogEntries = answer.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries).collect();
         let last = entries.last().map_or_else(|| after.to_owned(), |(id, _)| id.clone());
-        let stored = |(id, fields): (String, Pairs)| {
-            fields.into_iter().map(move |(_, octets)| Stored { at: format!("{id} of the log"), octets })
-        };
-        Ok((last, entries.into_iter().flat_map(stored).collect()))
+        Ok((last, entries.into_iter().flat_map(of_the_log).collect()))
     }
 }
 
 /// Entries of the log with their places: each has one field.
 type LogEntries = Vec<(String, Pairs)>;
+
+fn of_the_log((id, fields): (String, Pairs)) -> impl Iterator<Item = Stored> {
+    fields.into_iter().map(move |(_, octets)| Stored { at: format!("{id} of the log"), octets })
+}
 
 /// Names and values. Both are octets: anybody may have written them.
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;

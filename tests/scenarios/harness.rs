@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cordboard::agents::Book;
 use cordboard::agents::book::Offer;
-use cordboard::agents::ends;
+use cordboard::agents::ends::Ends;
 use cordboard::asterisk::channels::{Channel, Direction};
 use cordboard::calls::lease::Way;
 use cordboard::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat, Shard};
@@ -17,10 +17,8 @@ use cordboard::dispatch::health::Verdict;
 use cordboard::dispatch::node::{Admin, Kind, Node, NodeUri};
 use cordboard::dispatch::rules::{Action, From, Rule, Sources};
 use cordboard::dispatch::{Board, Farm, NoSeat, Pick, Picked};
-use cordboard::edge::clock::Reading;
-use cordboard::edge::saving;
 use cordboard::keys::Keys;
-use cordboard::moment::Moment;
+use cordboard::moment::{Moment, Reading};
 use cordboard::proxy::contract::{Destination, Offered, Registry, TryId};
 use cordboard::proxy::{Core, Event, Outbox, Scratch, World};
 use cordboard::registrar::auth::Use;
@@ -29,8 +27,8 @@ use cordboard::registrar::replays::Replays;
 use cordboard::registrar::users::{Secrets, Users};
 use cordboard::registrar::{AgentPolicy, Aor, Authority, Permanent, Permanents, Service, Table, Terms};
 use cordboard::sip::Index;
-use cordboard::store::SavedLease;
 use cordboard::store::contract::LEASE_LEN_MAX;
+use cordboard::store::{SavedLease, saving};
 use cordboard::transport::flow::{ConnectionId, Flow, ListenerId, Protocol, Target};
 
 /// The edge's address.
@@ -75,7 +73,7 @@ impl Registered {
     /// Notes in the book what a call means for the agents at its ends.
     fn note(&self, lease: &Lease, now: Moment) {
         let policy = AgentPolicy::default();
-        for (aor, note) in ends::notes(lease, AGENTS_ID) {
+        for (aor, note) in Ends::of(lease, AGENTS_ID).notes() {
             self.book.borrow_mut().note(&aor, note, &policy, now);
         }
     }

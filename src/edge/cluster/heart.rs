@@ -1,16 +1,14 @@
-//! The heartbeat: says that this edge is there, hears who else is, and takes over what one who is gone left behind.
+//! The heartbeat: says that this edge is there, and hears who else is.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 
-use crate::calls::CallKey;
 use crate::cluster::members::{Change, Heartbeat};
+use crate::cluster::pulse::{Heard, Pulse};
 use crate::edge::clock::wall_millis;
 use crate::edge::engine::Engine;
-use crate::proxy::contract::Registry;
 use crate::store::redis::Beaten;
 
 use super::Cluster;
@@ -19,34 +17,20 @@ use super::Cluster;
 const BEATS: u32 = 5;
 /// Every so many heartbeats the first edge looks for places of calls that nobody has.
 const SWEEP_EVERY: u64 = 50;
-/// Names whose heartbeats cannot be read, of which it is remembered that they were said.
-const UNREADABLE_MAX: usize = 64;
 
 /// The task.
 pub struct Heart {
     engine: Arc<Engine>,
     cluster: Arc<Cluster>,
     beat: u64,
-    epoch: Option<String>,
+    pulse: Pulse,
     is_away: bool,
-    /// Places of which no edge knew a call when they were last looked at.
-    doubtful: BTreeSet<u128>,
-    /// Names whose heartbeats cannot be read: each is said once.
-    unreadable: BTreeSet<Vec<u8>>,
 }
 
 impl Heart {
     /// For this edge.
     pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>) -> Self {
-        Heart {
-            engine,
-            cluster,
-            beat: 0,
-            epoch: None,
-            is_away: false,
-            doubtful: BTreeSet::new(),
-            unreadable: BTreeSet::new(),
-        }
+        Heart { engine, cluster, beat: 0, pulse: Pulse::default(), is_away: false }
     }
 
     /// Runs until it is aborted.
@@ -66,13 +50,12 @@ impl Heart {
             Ok(beaten) => {
                 if std::mem::replace(&mut self.is_away, false) {
                     tracing::info!("the shared store answers again");
-                    self.cluster.members.lock().excuse(self.engine.clock.now());
                 }
-                for gone in self.hear(beaten) {
+                for gone in self.hear(&beaten) {
                     self.forget(&gone).await;
                 }
                 if self.beat.is_multiple_of(SWEEP_EVERY) {
-                    self.end_phones();
+                    self.engine.among(&self.cluster).end_phones();
                     if self.cluster.is_first() {
                         self.sweep().await;
                     }
@@ -110,43 +93,40 @@ impl Heart {
     }
 
     /// Takes in who is there; returns who is gone.
-    fn hear(&mut self, beaten: Beaten) -> Vec<Arc<str>> {
-        if self.epoch.as_ref() != Some(&beaten.epoch) {
-            if self.epoch.is_some() {
-                tracing::warn!(
-                    "the shared store was emptied, or is another one; everything that this edge knows is told again"
-                );
-                self.cluster.owes_all.store(true, Ordering::Relaxed);
-                self.cluster.wake.notify_one();
-            }
-            self.epoch = Some(beaten.epoch);
+    fn hear(&mut self, beaten: &Beaten) -> Vec<Arc<str>> {
+        let heard = self.pulse.hear(&self.engine.among(&self.cluster), beaten, self.cluster.gone_after);
+        self.cluster.is_first.store(heard.is_first, Ordering::Relaxed);
+        *self.cluster.epoch.lock() = Some(beaten.epoch.clone());
+        self.say(&heard, &beaten.damaged);
+        for (edge, calls) in &heard.inherited {
+            self.cluster.counts.taken_over.fetch_add(*calls as u64, Ordering::Relaxed);
+            tracing::warn!(edge = &**edge, "edge {edge} is gone; {calls} of its calls are this edge's now");
         }
-        for key in &beaten.damaged {
-            tracing::warn!("{key} in the shared store is none of the farm's; it was moved aside to {key}:damaged");
-            self.cluster.counts.unreadable.fetch_add(1, Ordering::Relaxed);
-        }
-        let own = Arc::clone(&self.cluster.edge);
-        let heartbeats = beaten.edges.iter().filter(|(edge, _)| **edge != *own.as_bytes());
-        let heartbeats: Vec<_> = heartbeats.filter_map(|(edge, octets)| self.read(edge, octets)).collect();
-        let now = self.engine.clock.now();
-        let (changes, is_first) = {
-            let mut members = self.cluster.members.lock();
-            let changes = members.read(heartbeats.into_iter(), wall_millis(), now, self.cluster.gone_after);
-            (changes, members.is_first(&own))
-        };
-        self.cluster.is_first.store(is_first, Ordering::Relaxed);
-        changes.into_iter().filter_map(|change| self.act_on(change)).collect()
+        heard.inherited.into_iter().map(|(edge, _)| edge).collect()
     }
 
-    /// Another edge's name and heartbeat.
-    fn read<'a>(&mut self, edge: &'a [u8], octets: &[u8]) -> Option<(&'a str, Heartbeat)> {
-        let read = std::str::from_utf8(edge).ok().zip(serde_json::from_slice(octets).ok());
-        if read.is_none() && self.unreadable.len() < UNREADABLE_MAX && self.unreadable.insert(edge.to_vec()) {
-            let edge = String::from_utf8_lossy(edge);
-            tracing::warn!("the heartbeat of {edge:?} cannot be read: it is of another version, or not the farm's");
-            self.cluster.counts.unreadable.fetch_add(1, Ordering::Relaxed);
+    fn say(&self, heard: &Heard, damaged: &[String]) {
+        if heard.was_emptied {
+            tracing::warn!(
+                "the shared store was emptied, or is another one; everything that this edge knows is told again"
+            );
         }
-        read
+        for key in damaged {
+            tracing::warn!("{key} in the shared store is none of the farm's; it was moved aside to {key}:damaged");
+        }
+        for edge in &heard.unreadable {
+            tracing::warn!("the heartbeat of {edge:?} cannot be read: it is of another version, or not the farm's");
+        }
+        let unreadable = (damaged.len() + heard.unreadable.len()) as u64;
+        self.cluster.counts.unreadable.fetch_add(unreadable, Ordering::Relaxed);
+        for change in &heard.changes {
+            match change {
+                Change::Came(edge) => tracing::info!(edge = &**edge, "edge {edge} is here"),
+                Change::Restarted(edge) => tracing::info!(edge = &**edge, "edge {edge} has started anew"),
+                // What it left behind is said beside it.
+                Change::Gone(_) => {}
+            }
+        }
     }
 
     /// The heartbeat of an edge that is gone is nobody's any more.
@@ -158,60 +138,9 @@ impl Heart {
         }
     }
 
-    fn act_on(&self, change: Change) -> Option<Arc<str>> {
-        match change {
-            Change::Came(edge) => {
-                tracing::info!(edge = &*edge, "edge {edge} is here");
-                None
-            }
-            Change::Restarted(edge) => {
-                tracing::info!(edge = &*edge, "edge {edge} has started anew");
-                None
-            }
-            Change::Gone(edge) => {
-                let inherited = self.inherit(&edge);
-                tracing::warn!(edge = &*edge, "edge {edge} is gone; {inherited} of its calls are this edge's now");
-                Some(edge)
-            }
-        }
-    }
-
-    /// Takes over this edge's part of what another one left behind.
-    fn inherit(&self, edge: &str) -> usize {
-        let keys = self.cluster.with_peers(|peers| peers.of_edge(edge));
-        let own = Arc::clone(&self.cluster.edge);
-        let is_heir = |key: u128| self.cluster.with_members(|members| members.heir(&own, key as u64) == &*own);
-        let keys = keys.into_iter().filter(|key| is_heir(key.0));
-        let inherited = keys.filter(|key| self.engine.take_over(&self.cluster, *key)).map(|key| (key, edge.into()));
-        let inherited: Vec<(CallKey, Arc<str>)> = inherited.collect();
-        let count = inherited.len();
-        let mut known = self.cluster.inherited.lock();
-        known.retain(|key, _| self.engine.has_call(*key));
-        known.extend(inherited);
-        count
-    }
-
-    /// Phones of other edges whose time is over.
-    fn end_phones(&self) {
-        let over = self.cluster.with_homes(|homes| homes.expire(wall_millis()));
-        let now = self.engine.clock.now();
-        for aor in over {
-            let is_registered = !self.engine.registrations.of(&aor).is_empty();
-            self.engine.registrations.set_registered(&aor, is_registered, now);
-        }
-    }
-
-    /// Gives back places in the shared store that belong to no call: an edge died between taking one and telling of the call.
+    /// Gives back places in the shared store that belong to no call.
     async fn sweep(&mut self) {
-        let Ok(seats) = self.cluster.shared.seats().await else { return };
-        let is_known = |key: u128| {
-            let key = crate::calls::CallKey(key);
-            self.cluster.with_peers(|peers| peers.find(key).is_some()) || self.engine.has_call(key)
-        };
-        let unknown: BTreeSet<u128> = seats.iter().map(|(key, ..)| *key).filter(|key| !is_known(*key)).collect();
-        for key in unknown.intersection(&self.doubtful) {
-            self.cluster.tell_call(crate::calls::CallKey(*key), None);
-        }
-        self.doubtful = unknown;
+        let Ok(places) = self.cluster.shared.seats().await else { return };
+        self.pulse.sweep(&self.engine.among(&self.cluster), places.iter().map(|(key, ..)| *key));
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 
+use crate::cluster::asking::{self, Answer, Question};
 use crate::config::checked::AGENTS;
-use crate::edge::asking::{self, Answer, Question};
 use crate::edge::engine::Engine;
 use crate::edge::hands::on_this_thread;
 use crate::transport::flow::Flow;

@@ -1,22 +1,24 @@
 //! One of several edges.
 //!
+//! The shell of [`crate::cluster`], which decides.
+//!
 //! - [`teller`]: what this edge knows first hand goes into the log
-//! - [`reader`]: what the others told is read, and [`hearing`] what it means here
-//! - [`heart`]: who is there, and who inherits the calls of one who is gone
+//! - [`reader`]: what the others told is read
+//! - [`heart`]: says that this edge is there, and hears who else is
 //! - [`lane`]: messages that wait for an answer
+//! - [`here`]: what the edge has itself, for those who decide
 //! - [`seen`]: what can be seen of it from outside
 //!
 //! A call is at the edge that carried its last message. Every edge holds what is known of every call, so a message that comes
 //! to another edge finds its node without asking anybody; the call is that edge's from then on.
 
-pub mod hearing;
 pub mod heart;
+pub mod here;
 pub mod lane;
 pub mod reader;
 pub mod seen;
 pub mod teller;
 
-use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,26 +28,14 @@ use parking_lot::Mutex;
 use rand::RngExt;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::calls::CallKey;
-use crate::cluster::homes::Phone;
-use crate::cluster::members::Member;
-use crate::cluster::peers::PeerCall;
-use crate::cluster::{Entry, Homes, Members, Peers};
+use crate::cluster::{Doubts, Homes, Members, Others, Peers, Untold, Words};
 use crate::config::checked::{Affinity, RedisAt, RedisConfig, Secret};
-use crate::edge::clock::{Clock, wall_millis};
+use crate::edge::clock::Clock;
 use crate::edge::engine::Sizes;
 use crate::edge::farm_writer::WriterHandle;
-use crate::proxy::contract::PhoneElsewhere;
-use crate::registrar::Aor;
-use crate::store::SavedLease;
-use crate::store::redis::{SharedStore, Told};
+use crate::store::redis::SharedStore;
 use crate::store::way::{At, Way};
-use crate::transport::flow::{ListenerId, Protocol, Target};
 
-/// Entries that may wait for the shared store. Beyond it all of them are thrown away, and everything is told anew later.
-const WAITING_MAX: usize = 65_536;
-/// Words about nodes and agents of which it is remembered when they were said.
-const WORDS_MAX: usize = 1_000_000;
 /// Messages that may wait for an answer at one time. Beyond it they go by what the edge knows itself.
 const ASKING_MAX: usize = 4_096;
 
@@ -63,19 +53,17 @@ pub struct Cluster {
     pub run: u64,
     peers: Mutex<Peers>,
     homes: Mutex<Homes>,
-    /// Calls that are this edge's because their edge was gone, with that edge: it may not have been.
-    inherited: Mutex<HashMap<CallKey, Arc<str>>>,
     /// The edge's clocks.
     pub clock: Clock,
     members: Mutex<Members>,
-    waiting: Mutex<VecDeque<Told>>,
+    words: Mutex<Words>,
+    doubts: Mutex<Doubts>,
+    untold: Mutex<Untold>,
     wake: Notify,
-    /// When the last word about a node or an agent was said.
-    words: Mutex<HashMap<Vec<u8>, u64>>,
+    /// The epoch that the last heartbeat brought.
+    epoch: Mutex<Option<String>>,
     /// How operators' words get through to the farm.
     writer: OnceLock<WriterHandle>,
-    /// Everything that is known has to be told: the store was found empty, or entries were lost.
-    owes_all: AtomicBool,
     is_first: AtomicBool,
     asking: Arc<Semaphore>,
     /// What can be counted.
@@ -112,14 +100,14 @@ impl Cluster {
             run: rand::rng().random(),
             peers: Mutex::new(Peers::new(sizes.leases)),
             homes: Mutex::new(Homes::new(sizes.bindings)),
-            inherited: Mutex::default(),
             clock,
             members: Mutex::default(),
-            waiting: Mutex::default(),
-            wake: Notify::new(),
             words: Mutex::default(),
+            doubts: Mutex::default(),
+            untold: Mutex::default(),
+            wake: Notify::new(),
+            epoch: Mutex::default(),
             writer: OnceLock::new(),
-            owes_all: AtomicBool::new(true),
             is_first: AtomicBool::new(false),
             asking: Arc::new(Semaphore::new(ASKING_MAX)),
             counts: Counts::default(),
@@ -137,33 +125,9 @@ impl Cluster {
         self.is_first.load(Ordering::Relaxed) || !self.shared.is_up()
     }
 
-    /// Tells how far a call is that this edge has. Called under the short lock of a shard.
-    pub fn tell_call(&self, key: CallKey, lease: Option<&SavedLease<'_>>) {
-        let node = lease.map_or("", |lease| lease.node).to_owned();
-        let entry = Entry::Call { key: key.0, lease: lease.cloned().map(Box::new) };
-        self.tell(&entry, Some((key.0, node)));
-    }
-
-    /// Tells what somebody said at this edge, unless a later word about the same is known.
-    pub fn tell_word(&self, entry: &Entry<'_>, since: u64) {
-        if self.is_last_word(&entry.name(&self.edge), since) {
-            self.tell(entry, None);
-        }
-    }
-
-    /// Whether a word is at least as new as any that was heard about the same; it is remembered.
-    pub fn is_last_word(&self, name: &[u8], since: u64) -> bool {
-        let mut words = self.words.lock();
-        let is_last = words.get(name).is_none_or(|known| *known <= since);
-        if is_last && (words.len() < WORDS_MAX || words.contains_key(name)) {
-            words.insert(name.to_vec(), since);
-        }
-        is_last
-    }
-
-    /// When the last word about something was said, in milliseconds of Unix time; 0 when that is not known.
-    pub fn said(&self, name: &[u8]) -> u64 {
-        self.words.lock().get(name).copied().unwrap_or(0)
+    /// The epoch that the last heartbeat brought: none before one got through.
+    pub fn epoch(&self) -> Option<String> {
+        self.epoch.lock().clone()
     }
 
     /// How operators' words that were said elsewhere get through to the farm.
@@ -172,63 +136,44 @@ impl Cluster {
         let _ = self.writer.set(writer);
     }
 
-    fn tell(&self, entry: &Entry<'_>, call: Option<(u128, String)>) {
-        let told =
-            Told { name: entry.name(&self.edge), octets: entry.write(&self.edge), is_over: entry.is_over(), call };
-        let mut waiting = self.waiting.lock();
-        if waiting.len() >= WAITING_MAX {
-            waiting.clear();
-            self.owes_all.store(true, Ordering::Relaxed);
-        }
-        waiting.push_back(told);
-        drop(waiting);
-        self.wake.notify_one();
-    }
-
-    /// A call that another edge has, which is this edge's from here on.
-    pub fn take_over(&self, key: CallKey) -> Option<PeerCall> {
-        let call = self.peers.lock().take(key)?;
-        self.counts.taken_over.fetch_add(1, Ordering::Relaxed);
-        Some(call)
-    }
-
-    /// Tells something that is neither a call nor anybody's word.
-    pub fn tell_other(&self, entry: &Entry<'_>) {
-        self.tell(entry, None);
-    }
-
     /// Whether a node is dead, by what most edges say. One that is cut off judges alone.
     pub fn is_down(&self, node: &str, own: bool) -> bool {
         if self.shared.is_up() { self.members.lock().is_down(node, own) } else { own }
     }
+}
 
-    /// Acts on where the other edges' phones are.
-    pub fn with_homes<R>(&self, act: impl FnOnce(&mut Homes) -> R) -> R {
-        act(&mut self.homes.lock())
+impl Others for Cluster {
+    fn edge(&self) -> &str {
+        &self.edge
     }
 
-    /// Whether a user has a phone at another edge.
-    pub fn has_phone(&self, aor: &Aor) -> bool {
-        let now = wall_millis();
-        self.homes.lock().of(aor.as_bytes()).iter().any(|phone| phone.expires > now)
-    }
-
-    /// A user's phones at other edges, and the way to each.
-    pub fn phones_elsewhere(&self, aor: &Aor) -> Vec<PhoneElsewhere> {
-        let (now, members) = (wall_millis(), self.members.lock());
-        let homes = self.homes.lock();
-        let live = homes.of(aor.as_bytes()).iter().filter(|phone| phone.expires > now);
-        live.map(|phone| elsewhere(phone, members.find(&phone.edge))).collect()
-    }
-
-    /// Acts on the other edges' calls.
-    pub fn with_peers<R>(&self, act: impl FnOnce(&mut Peers) -> R) -> R {
+    fn with_peers<R>(&self, act: impl FnOnce(&mut Peers) -> R) -> R {
         act(&mut self.peers.lock())
     }
 
-    /// Looks at who is there.
-    pub fn with_members<R>(&self, look: impl FnOnce(&Members) -> R) -> R {
-        look(&self.members.lock())
+    fn with_homes<R>(&self, act: impl FnOnce(&mut Homes) -> R) -> R {
+        act(&mut self.homes.lock())
+    }
+
+    fn with_members<R>(&self, act: impl FnOnce(&mut Members) -> R) -> R {
+        act(&mut self.members.lock())
+    }
+
+    fn with_words<R>(&self, act: impl FnOnce(&mut Words) -> R) -> R {
+        act(&mut self.words.lock())
+    }
+
+    fn with_doubts<R>(&self, act: impl FnOnce(&mut Doubts) -> R) -> R {
+        act(&mut self.doubts.lock())
+    }
+
+    fn with_untold<R>(&self, act: impl FnOnce(&mut Untold) -> R) -> R {
+        let mut untold = self.untold.lock();
+        let result = act(&mut untold);
+        if !untold.is_empty() {
+            self.wake.notify_one();
+        }
+        result
     }
 }
 
@@ -249,22 +194,4 @@ fn way(config: &RedisConfig) -> Result<Way, String> {
         password: config.password.as_ref().map(reveal),
         authorities: config.ca.as_ref().map(read).transpose()?,
     })
-}
-
-/// The way to a phone that registered at another edge: through that edge while it is there.
-fn elsewhere(phone: &Phone, edge: Option<&Member>) -> PhoneElsewhere {
-    let protocol = if phone.flow.is_tcp { Protocol::Tcp } else { Protocol::Udp };
-    let at = |member: &Member| {
-        let (protocol, address) = member.heartbeat.address.split_once("://")?;
-        Some(Target { protocol: Protocol::from_bytes(protocol.as_bytes())?, address: address.parse().ok()? })
-    };
-    PhoneElsewhere {
-        edge: edge.and_then(at),
-        listener: ListenerId(phone.flow.listener),
-        target: Target { protocol, address: phone.flow.remote },
-        contact: phone.contact.clone(),
-        instance: phone.instance.clone(),
-        preference: phone.preference,
-        path: phone.path.clone(),
-    }
 }

@@ -1,14 +1,14 @@
 //! What the other edges told is taken in, in the order of the log.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::calls::CallKey;
-use crate::cluster::Entry;
+use crate::cluster::following::{Following, Next};
+use crate::cluster::{Entry, Others, Untold};
 use crate::edge::engine::Engine;
-use crate::store::redis::{Away, Follower, Snapshot, Stored};
+use crate::store::redis::{Away, Follower, READ_MAX, Snapshot, Stored};
 
 use super::Cluster;
 
@@ -19,46 +19,22 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Reader {
     engine: Arc<Engine>,
     cluster: Arc<Cluster>,
-    after: Option<String>,
-    /// The epoch in which all that was known was read last.
-    epoch: Option<String>,
+    following: Following,
 }
 
 impl Reader {
     /// For this edge.
     pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>) -> Self {
-        Reader { engine, cluster, after: None, epoch: None }
+        Reader { engine, cluster, following: Following::default() }
     }
 
     /// Takes in all that is known, before the edge serves. `false` when the store does not answer: then it is taken in later.
     pub async fn join(&mut self) -> bool {
-        let joined = self.catch_up().await;
+        let joined = self.find_place().await;
         if let Err(error) = &joined {
             tracing::debug!("the shared store could not be read: {error}");
         }
         joined.is_ok()
-    }
-
-    async fn catch_up(&mut self) -> Result<(), Away> {
-        let snapshot = self.cluster.shared.snapshot().await?;
-        if snapshot.epoch.is_some() && snapshot.epoch == self.epoch {
-            self.end_missing(&snapshot);
-        }
-        snapshot.entries.iter().for_each(|stored| self.take_in(stored));
-        // In a new epoch the others have told, perhaps by now, what they have, and so what is over.
-        let is_new = self.epoch.is_some() && snapshot.epoch != self.epoch;
-        let began = snapshot.epoch_began().filter(|_| is_new).map(str::to_owned);
-        (self.after, self.epoch) = (Some(began.unwrap_or(snapshot.after)), snapshot.epoch);
-        Ok(())
-    }
-
-    /// Calls that ended while this edge could not read the log, and whose end has left it.
-    fn end_missing(&self, snapshot: &Snapshot) {
-        let there: HashSet<&str> = snapshot.entries.iter().map(|stored| stored.at.as_str()).collect();
-        let calls = self.cluster.with_peers(|peers| peers.keys());
-        let name = |key: &CallKey| Entry::Call { key: key.0, lease: None }.name("");
-        let is_there = |key: &CallKey| there.contains(&*String::from_utf8_lossy(&name(key)));
-        calls.into_iter().filter(|key| !is_there(key)).for_each(|key| self.engine.hear_end(&self.cluster, key));
     }
 
     /// Runs until it is aborted.
@@ -74,21 +50,70 @@ impl Reader {
     /// Follows the log until the connection breaks, or another server is the one to follow.
     async fn follow(&mut self) -> Result<(), Away> {
         let mut follower = self.cluster.shared.follower().await?;
-        // What was missed meanwhile may have left the log.
-        self.catch_up().await?;
+        self.find_place().await?;
         while self.read_on(&mut follower).await? {}
         Ok(())
     }
 
+    /// Makes up for what was missed, and finds the place in the log to go on from.
+    async fn find_place(&mut self) -> Result<(), Away> {
+        let held = self.cluster.shared.log_held().await?;
+        match self.following.next(&held, self.cluster.epoch().as_deref()) {
+            Next::GoOn => Ok(()),
+            Next::Wait => Err(Away::NoHeartbeat),
+            next => self.catch_up(next).await,
+        }
+    }
+
+    async fn catch_up(&mut self, next: Next) -> Result<(), Away> {
+        let snapshot = self.cluster.shared.snapshot().await?;
+        if snapshot.epoch != self.cluster.epoch() {
+            return Err(Away::NoHeartbeat);
+        }
+        let (own, among) = (self.engine.open_calls(), self.engine.among(&self.cluster));
+        match next {
+            // What this edge had first: what the others told since goes before it.
+            Next::Start => among.hear_own_at_start(&snapshot.entries),
+            Next::EndMissing => among.end_missing(&own, &snapshot.entries),
+            Next::GoOn | Next::Afresh | Next::Wait => {}
+        }
+        snapshot.entries.iter().for_each(|stored| self.take_in(stored));
+        self.following.caught_up(&snapshot, next);
+        if next == Next::Start {
+            self.forget_ended(&own, &snapshot).await;
+        }
+        Ok(())
+    }
+
+    /// Calls that were kept on disk may have ended at another edge since.
+    async fn forget_ended(&self, own: &[CallKey], snapshot: &Snapshot) {
+        let among = self.engine.among(&self.cluster);
+        let unconfirmed = among.unconfirmed(own, &snapshot.entries);
+        if !unconfirmed.is_empty()
+            && let Ok(log) = self.cluster.shared.whole_log().await
+        {
+            let count = among.forget_ended(&unconfirmed, &log);
+            tracing::info!("{count} calls that were kept on disk have ended at other edges");
+        }
+    }
+
     async fn read_on(&mut self, follower: &mut Follower) -> Result<bool, Away> {
-        let after = self.after.clone().unwrap_or_else(|| "0".to_owned());
-        let (last, entries) = follower.read(&after).await?;
+        let epoch = self.cluster.epoch();
+        let (last, entries) = follower.read(self.following.after()).await?;
         if !self.cluster.shared.is_followed_by(follower) {
             // The others tell at another server.
             return Ok(false);
         }
+        // Whoever reads as much as there is to read at one time may be too slow for what is told.
+        if entries.len() >= READ_MAX && self.following.has_missed(&self.cluster.shared.log_held().await?) {
+            self.catch_up(Next::EndMissing).await?;
+            return Ok(true);
+        }
         entries.iter().for_each(|stored| self.take_in(stored));
-        self.after = Some(last);
+        self.following.read_to(last, epoch.as_deref());
+        if entries.len() < READ_MAX && epoch == self.cluster.epoch() {
+            self.cluster.with_untold(Untold::has_listened);
+        }
         Ok(true)
     }
 
@@ -96,7 +121,7 @@ impl Reader {
         match Entry::read(&stored.octets) {
             Some((edge, entry)) => {
                 self.cluster.counts.heard.fetch_add(1, Ordering::Relaxed);
-                self.engine.hear(edge, entry);
+                self.engine.among(&self.cluster).hear(edge, entry);
             }
             None if self.cluster.counts.unreadable.fetch_add(1, Ordering::Relaxed) == 0 => {
                 tracing::warn!(

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Others;
 use crate::edge::view::Viewer;
 use crate::metrics::raise;
 

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::cluster::{Entry, Others, Untold};
 use crate::edge::engine::{Engine, SHARDS};
 use crate::registrar::Aor;
-use crate::store::redis::Told;
+use crate::registrar::register::TakenBack;
 
 use super::Cluster;
 
-/// Entries of one batch.
-const BATCH_MAX: usize = 256;
 /// Users whose phones are told before these entries are on their way: a million at once would not find room.
 const USERS_MAX: usize = 4_096;
 /// Pause after a batch that could not be told.
@@ -36,10 +35,12 @@ impl Teller {
     /// Runs until it is aborted.
     pub async fn run(self) {
         loop {
-            let owes_all = self.cluster.owes_all.swap(false, Ordering::Relaxed);
+            let owes_all = self.cluster.with_untold(Untold::take_debt);
             let told = if owes_all { self.tell_everything().await } else { self.tell_waiting().await };
             if told.is_err() {
-                self.cluster.owes_all.fetch_or(owes_all, Ordering::Relaxed);
+                if owes_all {
+                    self.cluster.with_untold(Untold::owe_all);
+                }
                 tokio::time::sleep(PAUSE).await;
             } else if !owes_all {
                 self.cluster.wake.notified().await;
@@ -50,46 +51,38 @@ impl Teller {
     /// Step by step, so that what waits stays within its bound.
     async fn tell_everything(&self) -> Result<(), NotTaken> {
         self.cluster.counts.resyncs.fetch_add(1, Ordering::Relaxed);
-        self.cluster.waiting.lock().clear();
-        self.engine.tell_words(&self.cluster);
+        let among = self.engine.among(&self.cluster);
+        self.cluster.tell(&Entry::Everything { begins: true });
+        among.tell_words();
         for shard in 0..SHARDS {
-            self.engine.tell_calls(&self.cluster, shard);
+            self.engine.look_at_shard(shard, |shard| among.tell_calls(shard));
             self.tell_waiting().await?;
         }
         let mut users: Vec<Aor> = Vec::new();
         self.engine.registrations.each(|aor, _| users.push(aor.clone()));
         for some in users.chunks(USERS_MAX) {
-            self.engine.tell_phones(&self.cluster, some);
+            let clocks = self.engine.clock.reading();
+            let tell = |aor| self.engine.registrations.tell_bindings(&self.cluster, aor, TakenBack::Nothing, clocks);
+            some.iter().for_each(tell);
             self.tell_waiting().await?;
         }
-        Ok(())
+        self.cluster.tell(&Entry::Everything { begins: false });
+        self.tell_waiting().await
     }
 
     /// Until nothing waits.
     async fn tell_waiting(&self) -> Result<(), NotTaken> {
         loop {
-            let batch = self.take();
+            let batch = self.cluster.with_untold(Untold::take);
             if batch.is_empty() {
                 return Ok(());
             }
             if let Err(error) = self.cluster.shared.tell(&self.cluster.edge, &batch).await {
                 tracing::debug!("the shared store did not take {} entries: {error}", batch.len());
-                self.put_back(batch);
+                self.cluster.with_untold(|untold| untold.put_back(batch));
                 return Err(NotTaken);
             }
             self.cluster.counts.told.fetch_add(batch.len() as u64, Ordering::Relaxed);
         }
-    }
-
-    fn take(&self) -> Vec<Told> {
-        let mut waiting = self.cluster.waiting.lock();
-        let most = waiting.len().min(BATCH_MAX);
-        waiting.drain(..most).collect()
-    }
-
-    /// In front of what came meanwhile.
-    fn put_back(&self, batch: Vec<Told>) {
-        let mut waiting = self.cluster.waiting.lock();
-        batch.into_iter().rev().for_each(|told| waiting.push_front(told));
     }
 }

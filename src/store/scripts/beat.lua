@@ -29,7 +29,7 @@ if #damaged > 0 or not epoch or string.sub(epoch, -#server) ~= server then
   local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
   epoch = ARGV[3] .. '/' .. (last and last[1] or '0-0') .. server
   redis.call('SET', KEYS[2], epoch)
-  redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6], KEYS[7])
+  redis.call('UNLINK', KEYS[1], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 for at = 1, #KEYS do redis.call('EXPIRE', KEYS[at], ARGV[4]) end
