@@ -125,8 +125,12 @@ impl Dialler {
         self.socket.send_to(text.as_bytes(), &self.edge).unwrap();
     }
 
-    /// The final answer to what was dialled last, acknowledged.
-    fn final_answer(&self, user: &str, call_id: &str) -> u16 {
+    fn hangs_up(&self, bye: &str) {
+        self.socket.send_to(bye.as_bytes(), &self.edge).unwrap();
+    }
+
+    /// The final answer to what was dialled last, acknowledged, and the BYE of a call that is up.
+    fn final_answer(&self, user: &str, call_id: &str) -> (u16, Option<String>) {
         let mut octets = [0; 65_536];
         loop {
             let (len, _) = self.socket.recv_from(&mut octets).expect("a final answer comes");
@@ -137,28 +141,30 @@ impl Dialler {
             }
             let to = text.lines().find(|line| line.starts_with("To:")).unwrap_or_default().to_owned();
             let at = &self.at;
-            let recorded: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Record-")).collect();
-            let routes: String = recorded.into_iter().rev().map(|line| format!("{line}\r\n")).collect();
+            // SIPp writes those that it heard into one line.
+            let recorded = text.lines().filter_map(|line| line.strip_prefix("Record-Route:"));
+            let recorded: Vec<&str> = recorded.flat_map(|line| line.split(',')).map(str::trim).collect();
+            let routes: String = recorded.into_iter().rev().map(|route| format!("Route: {route}\r\n")).collect();
             let contact = text.lines().find_map(|line| line.strip_prefix("Contact: <")?.split('>').next());
             let contact = contact.filter(|_| code < 300);
             let uri = contact.map_or_else(|| format!("sip:{user}@pbx.example.com"), str::to_owned);
+            let request = |method: &str, cseq: u32| {
+                format!(
+                    "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{method}-{call_id};rport\r\nMax-Forwards: 70\r\n\
+                     {routes}From: <sip:700@pbx.example.com>;tag={call_id}\r\n{to}\r\nCall-ID: {call_id}\r\n\
+                     CSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n"
+                )
+            };
             if code < 300 {
-                for (method, cseq) in [("ACK", 1), ("BYE", 2)] {
-                    let request = format!(
-                        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{method}-{call_id};rport\r\nMax-Forwards: 70\r\n\
-                         {routes}From: <sip:700@pbx.example.com>;tag={call_id}\r\n{to}\r\nCall-ID: {call_id}\r\n\
-                         CSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n"
-                    );
-                    self.socket.send_to(request.as_bytes(), &self.edge).unwrap();
-                }
-            } else {
-                let ack = format!(
-                    "ACK {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{call_id};rport\r\nMax-Forwards: 70\r\n\
-                     From: <sip:700@pbx.example.com>;tag={call_id}\r\n{to}\r\nCall-ID: {call_id}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
-                );
-                self.socket.send_to(ack.as_bytes(), &self.edge).unwrap();
+                self.socket.send_to(request("ACK", 1).as_bytes(), &self.edge).unwrap();
+                return (code, Some(request("BYE", 2)));
             }
-            return code;
+            let ack = format!(
+                "ACK {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{call_id};rport\r\nMax-Forwards: 70\r\n\
+                 From: <sip:700@pbx.example.com>;tag={call_id}\r\n{to}\r\nCall-ID: {call_id}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+            );
+            self.socket.send_to(ack.as_bytes(), &self.edge).unwrap();
+            return (code, None);
         }
     }
 }
@@ -177,14 +183,19 @@ fn queues_behind_two_edges_that_want_one_agent_at_the_same_moment_ring_him_once(
     let is_ready =
         |edge: &Edge| edge.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
     let nodes = [Dialler::new(&farm, 1, &farm.edge_at()), Dialler::new(&farm, 2, &farm.other_at())];
-    let repetitions = std::env::var("CORDBOARD_E2E_REPETITIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(8);
+    let repetitions = std::env::var("CORDBOARD_E2E_REPETITIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
     for repetition in 1..=repetitions {
         until("he is ready at both edges", secs(10), || is_ready(farm.edge()) && is_ready(&other));
         let calls = [1, 2].map(|node| format!("both-{repetition}-{node}"));
         nodes.iter().zip(&calls).for_each(|(node, call)| node.dials("1001", call));
-        let mut codes = [0, 1].map(|at| nodes[at].final_answer("1001", &calls[at]));
+        let answers = [0, 1].map(|at| nodes[at].final_answer("1001", &calls[at]));
+        let mut codes = [answers[0].0, answers[1].0];
         codes.sort_unstable();
         assert_eq!(codes, [200, 486], "repetition {repetition}");
+        // He is talking until both have heard.
+        for (node, (_, bye)) in nodes.iter().zip(&answers) {
+            bye.iter().for_each(|bye| node.hangs_up(bye));
+        }
     }
     for edge in [farm.edge(), &other] {
         edge.until_no_calls(secs(40));

@@ -1,5 +1,6 @@
 //! SIPp as gateway, as node and as phone.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,7 +122,10 @@ impl Sipp {
     /// A node.
     pub fn node(name: &str, scenario: &str, at: &str, options: &[&str], folder: &Path) -> Self {
         let arguments = options.iter().map(|&option| option.to_owned()).collect();
-        Self::start(name, &format!("sipp/node/{scenario}.xml"), at, arguments, folder)
+        let node = Self::start(name, &format!("sipp/node/{scenario}.xml"), at, arguments, folder);
+        // Until then the machine says that nobody is there.
+        until(&format!("{name} listens at {at}"), secs(10), || listens(at));
+        node
     }
 
     fn start(name: &str, scenario: &str, at: &str, mut arguments: Vec<String>, folder: &Path) -> Self {
@@ -216,4 +220,19 @@ fn users_file(name: &str, load: &Load, folder: &Path) -> String {
     let file = folder.join(format!("{name}.users"));
     std::fs::write(&file, lines).unwrap();
     file.display().to_string()
+}
+
+/// Whether somebody has a UDP or TCP socket at an address.
+fn listens(at: &str) -> bool {
+    let Ok(at) = at.parse::<SocketAddr>() else { return true };
+    let hex = match at.ip() {
+        // As the kernel writes it: a number in the order of the machine.
+        IpAddr::V4(ip) => format!(" {:08X}:{:04X} ", u32::from_ne_bytes(ip.octets()), at.port()),
+        IpAddr::V6(_) => format!(":{:04X} ", at.port()),
+    };
+    let tables = ["udp", "tcp", "udp6", "tcp6"];
+    tables
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(format!("/proc/net/{table}")).ok())
+        .any(|text| text.contains(&hex))
 }
