@@ -6,7 +6,7 @@ use crate::process::repository;
 
 /// What `tests/install` has all programs for. The address that moves (`failover`) is left out: it goes by seconds, which a
 /// machine full of tests does not keep.
-const RUN: [&str; 5] = ["unit", "configurations", "prometheus", "keepalived", "package"];
+const RUN: [&str; 6] = ["unit", "configurations", "prometheus", "grafana", "keepalived", "package"];
 
 #[test]
 fn what_an_operator_gets_is_accepted_by_the_programs_that_read_it() {
