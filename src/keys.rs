@@ -217,7 +217,8 @@ pub fn read_base32(digits: &[u8]) -> Option<u64> {
     for digit in digits {
         let bits = BITS[*digit as usize];
         seen |= bits;
-        value = value << 5 | u64::from(bits & 31);
+        // What is no digit spoils the number, and then there is none.
+        value = value << 5 | u64::from(bits);
     }
     (seen & NO_DIGIT == 0).then_some(value)
 }

@@ -24,7 +24,7 @@ pub fn parse(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Address, Malformed
     let mut address = Address { uri, ..Address::default() };
     let mut end = params_start;
     while let Some(param) = cursor.param()? {
-        if param.name.of(bytes).eq_ignore_ascii_case(b"tag") {
+        if param.name.len() == 3 && param.name.of(bytes).eq_ignore_ascii_case(b"tag") {
             // With two tags it has no clear identity, and two readers may see two dialogs.
             if address.tag.is_some() {
                 return Err(Malformed);

@@ -43,9 +43,7 @@ pub trait Message<'a>: Copy {
 
     /// The header lines with this name in their order.
     fn fields_named(self, name: HeaderName) -> impl Iterator<Item = &'a Field> {
-        let is_there = self.index().names & name.bit() != 0;
-        let fields = if is_there { self.fields() } else { &[] };
-        fields.iter().filter(move |field| field.name == name)
+        self.index().since_first(name).iter().filter(move |field| field.name == name)
     }
 
     /// The values of every line with this name.

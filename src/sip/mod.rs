@@ -14,8 +14,10 @@ pub mod address;
 pub mod edit;
 pub mod framing;
 pub mod headers;
+mod lines;
 pub mod message;
 pub mod method;
+
 pub mod originate;
 pub mod parse;
 pub mod pattern;

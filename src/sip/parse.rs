@@ -10,6 +10,7 @@
 
 use super::address::{self, Address};
 use super::headers::HeaderName;
+use super::lines::read_lines;
 use super::message::{Request, Response};
 use super::method::Method;
 use super::scan::{Cursor, Span, TOKEN, decimal, is_lws, is_token, run};
@@ -237,6 +238,10 @@ pub struct Index {
     pub(super) fields: Vec<Field>,
     /// Which names there are among them.
     pub(super) names: u32,
+    /// And which of these stand more than once.
+    pub(super) repeated: u32,
+    /// Number of the first field of each name that is there.
+    pub(super) first: [u8; HeaderName::COUNT],
     /// Offset of the empty line.
     pub(super) head_end: u32,
     pub(super) body: Span,
@@ -256,9 +261,48 @@ impl Index {
     }
 
     fn clear(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
-        fields.clear();
-        *self = Index { fields, ..Index::default() };
+        self.forget_fields();
+        self.start = StartLine::Nothing;
+        (self.start_end, self.head_end, self.body) = (0, 0, Span::default());
+        (self.uri, self.via, self.from, self.to) = (None, None, None, None);
+        (self.call_id, self.cseq, self.max_forwards, self.content_length) = (None, None, None, None);
+    }
+
+    pub(super) fn forget_fields(&mut self) {
+        self.fields.clear();
+        (self.names, self.repeated) = (0, 0);
+    }
+
+    /// Adds a header line, while there is room.
+    #[inline(always)]
+    pub(super) fn take_up(&mut self, field: Field, fault: &mut Option<Fault>) {
+        let number = self.fields.len();
+        if number == HEADERS_MAX {
+            note(fault, Fault::TooManyHeaders);
+            return;
+        }
+        if field.name != HeaderName::Other {
+            let bit = field.name.bit();
+            self.repeated |= self.names & bit;
+            if self.names & bit == 0 {
+                self.first[field.name as usize] = number as u8;
+            }
+            self.names |= bit;
+        }
+        self.fields.push(field);
+    }
+
+    /// The first header line of this name.
+    #[inline]
+    pub(super) fn first(&self, name: HeaderName) -> Option<&Field> {
+        let is_there = self.names & name.bit() != 0;
+        self.fields.get(usize::from(self.first[name as usize])).filter(|_| is_there)
+    }
+
+    /// The first header line of this name and all behind it; none when there is none.
+    pub(super) fn since_first(&self, name: HeaderName) -> &[Field] {
+        let first = usize::from(self.first[name as usize]);
+        self.fields.get(first..).filter(|_| self.names & name.bit() != 0).unwrap_or_default()
     }
 }
 
@@ -305,13 +349,13 @@ pub fn head_content_length(head: &[u8], index: &mut Index) -> Result<u32, Fault>
     ];
     match fault {
         Some(fault) if doubtful.contains(&fault) => Err(fault),
-        _ if !index.fields.iter().any(|f| f.name == HeaderName::ContentLength) => Err(Fault::ContentLengthMissing),
+        _ if index.first(HeaderName::ContentLength).is_none() => Err(Fault::ContentLengthMissing),
         fault => index.content_length.ok_or(fault.unwrap_or(Fault::ContentLength)),
     }
 }
 
 /// Notes the first fault; later ones are consequences more often than not.
-fn note(fault: &mut Option<Fault>, found: Fault) {
+pub(super) fn note(fault: &mut Option<Fault>, found: Fault) {
     fault.get_or_insert(found);
 }
 
@@ -385,176 +429,55 @@ fn status_line(line: &[u8]) -> Option<Status> {
     Status::new(decimal(&rest[1..4], 699)? as u16)
 }
 
-/// Cuts the header section into lines and finds its end. Nearly every message has no octet in it that makes its lines
-/// doubtful; which fault comes first matters only in the others.
-fn read_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) {
-    let mut found = *fault;
-    if read_clean_lines(bytes, start, index, &mut found) {
-        *fault = found;
-        return;
-    }
-    index.fields.clear();
-    read_doubtful_lines(bytes, start, index, fault);
-}
-
-/// Reads lines that end with LF or CRLF; false when there is a carriage return or a NUL anywhere else.
-fn read_clean_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) -> bool {
-    // A line feed has been read before `start`, so there is an octet before whatever ends at or behind it.
-    let ends_with_crlf = |line_feed: usize| line_feed > 0 && bytes[line_feed - 1] == b'\r';
-    let mut carriage_returns = usize::from(ends_with_crlf(start - 1));
-    let mut at = start;
-    for line_feed in memchr::memchr_iter(b'\n', &bytes[start..]) {
-        let next = start + line_feed + 1;
-        let has_crlf = next > at + 1 && ends_with_crlf(next - 1);
-        let end = next - 1 - usize::from(has_crlf);
-        if end == at {
-            index.head_end = at as u32;
-            index.body = Span::new(next, bytes.len());
-            let head = &bytes[..at];
-            return memchr::memchr_iter(b'\r', head).count() == carriage_returns && memchr::memchr(0, head).is_none();
-        }
-        carriage_returns += usize::from(has_crlf);
-        read_line(bytes, at, end, next, index, fault);
-        at = next;
-    }
-    false
-}
-
-fn read_doubtful_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) {
-    let mut at = start;
-    loop {
-        let Some(content_end) = line_end(bytes, at, fault) else {
-            note(fault, Fault::Unfinished);
-            index.head_end = bytes.len() as u32;
-            index.body = Span::new(bytes.len(), bytes.len());
-            return;
-        };
-        let next = content_end + if bytes[content_end] == b'\r' { 2 } else { 1 };
-        if content_end == at {
-            index.head_end = at as u32;
-            index.body = Span::new(next, bytes.len());
-            break;
-        }
-        read_line(bytes, at, content_end, next, index, fault);
-        at = next;
-    }
-    check_nul(&bytes[..index.head_end as usize], fault);
-}
-
-/// Offset of the CRLF or LF that ends the line at `at`.
-fn line_end(bytes: &[u8], at: usize, fault: &mut Option<Fault>) -> Option<usize> {
-    let mut from = at;
-    loop {
-        let found = memchr::memchr2(b'\r', b'\n', &bytes[from..])? + from;
-        if bytes[found] == b'\n' || bytes.get(found + 1) == Some(&b'\n') {
-            return Some(found);
-        }
-        // Some readers end a line here and others do not, so nobody gets to see it.
-        note(fault, Fault::BareCr);
-        from = found + 1;
-    }
-}
-
-/// Takes up the line from `start` to `end`; the next one begins at `next`.
-#[inline(always)]
-fn read_line(bytes: &[u8], start: usize, end: usize, next: usize, index: &mut Index, fault: &mut Option<Fault>) {
-    let line = &bytes[start..end];
-    let name_len = run(line, TOKEN);
-    let mut colon = name_len;
-    if name_len == 0 || line.get(name_len) != Some(&b':') {
-        match unusual_colon(line, name_len) {
-            Some(at) => colon = at,
-            None => return read_no_header(bytes, start, end, next, index, fault),
-        }
-    }
-    if index.fields.len() == HEADERS_MAX {
-        note(fault, Fault::TooManyHeaders);
-        return;
-    }
-    index.fields.push(Field {
-        name: HeaderName::at_start(line, name_len),
-        spelling: Span::new(start, start + name_len),
-        value: trimmed(bytes, start + colon + 1, end),
-        line: Span::new(start, next),
-    });
-}
-
-/// Offset of a colon that has blanks between itself and the name.
-#[cold]
-fn unusual_colon(line: &[u8], name_len: usize) -> Option<usize> {
-    let blanks = line[name_len..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    let colon = name_len + blanks;
-    (name_len > 0 && line.get(colon) == Some(&b':')).then_some(colon)
-}
-
-/// A folded line, or one that no header could be.
-#[cold]
-fn read_no_header(bytes: &[u8], start: usize, end: usize, next: usize, index: &mut Index, fault: &mut Option<Fault>) {
-    let is_folded = matches!(bytes[start], b' ' | b'\t');
-    match index.fields.last_mut().filter(|_| is_folded) {
-        // It belongs to the header above it (section 7.3.1).
-        Some(field) => {
-            field.line.end = next as u32;
-            field.value = trimmed(bytes, field.value.start as usize, end);
-        }
-        None => note(fault, Fault::HeaderName),
-    }
-}
-
-#[inline]
-fn trimmed(bytes: &[u8], mut start: usize, mut end: usize) -> Span {
-    let value = &bytes[..end];
-    while value.get(start).is_some_and(|b| is_lws(*b)) {
-        start += 1;
-    }
-    while end > start && is_lws(value[end - 1]) {
-        end -= 1;
-    }
-    Span::new(start, end)
-}
-
-/// NUL is legal only behind a backslash in a quoted string (section 25.1).
-fn check_nul(head: &[u8], fault: &mut Option<Fault>) {
-    if memchr::memchr_iter(0, head).any(|at| at == 0 || head[at - 1] != b'\\') {
-        note(fault, Fault::Nul);
-    }
-}
+/// Fields that must say the same wherever they stand more than once.
+const SINGLES: [HeaderName; 6] = [
+    HeaderName::From,
+    HeaderName::To,
+    HeaderName::CallId,
+    HeaderName::CSeq,
+    HeaderName::MaxForwards,
+    HeaderName::ContentLength,
+];
 
 /// Interprets the headers that routing needs.
 fn read_fields(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
-    let mut singles: [Option<Span>; 6] = [None; 6];
-    let mut names = 0;
-    for field in &index.fields {
-        let is_first = names & field.name.bit() == 0;
-        names |= field.name.bit();
-        let slot = match field.name {
-            HeaderName::Via if is_first => {
-                let parsed = via::parse_usable(bytes, &mut Cursor::new(bytes, field.value));
-                index.via = parsed.ok().map(|(via, _)| via);
-                if !parsed.is_ok_and(|(_, is_whole)| is_whole) {
-                    note(fault, Fault::Via);
-                }
-                continue;
-            }
-            HeaderName::From => 0,
-            HeaderName::To => 1,
-            HeaderName::CallId => 2,
-            HeaderName::CSeq => 3,
-            HeaderName::MaxForwards => 4,
-            HeaderName::ContentLength => 5,
-            _ => continue,
-        };
-        match singles[slot] {
-            None => singles[slot] = Some(field.value),
-            Some(first) if first.of(bytes) == field.value.of(bytes) => {}
-            Some(_) => note(fault, Fault::Contradiction),
-        }
+    let singles = SINGLES.iter().fold(0, |set, name| set | name.bit());
+    if index.repeated & singles == 0 {
+        read_top_via(bytes, index, fault);
+    } else {
+        read_repeated(bytes, index, fault);
     }
-    index.names = names;
-    if names & HeaderName::Via.bit() == 0 {
+    if index.names & HeaderName::Via.bit() == 0 {
         note(fault, Fault::ViaMissing);
     }
+    let singles = SINGLES.map(|name| index.first(name).map(|field| field.value));
     read_singles(bytes, singles, index, fault);
+}
+
+fn read_top_via(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
+    let Some(field) = index.first(HeaderName::Via) else { return };
+    let mut cursor = Cursor::new(bytes, field.value);
+    let Ok(sent_by) = via::sent_by(bytes, &mut cursor) else { return note(fault, Fault::Via) };
+    // With a sent-by alone a request that is refused anyway can still be answered.
+    let via = index.via.insert(sent_by);
+    if via::params(bytes, &mut cursor, via).is_err() {
+        *via = sent_by;
+        note(fault, Fault::Via);
+    }
+}
+
+/// The top Via and fields that stand more than once, in their order: what is wrong first counts.
+#[cold]
+fn read_repeated(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
+    for number in 0..index.fields.len() {
+        let field = index.fields[number];
+        let Some(first) = index.first(field.name) else { continue };
+        if field.name == HeaderName::Via && first.line == field.line {
+            read_top_via(bytes, index, fault);
+        } else if SINGLES.contains(&field.name) && first.value.of(bytes) != field.value.of(bytes) {
+            note(fault, Fault::Contradiction);
+        }
+    }
 }
 
 fn read_singles(bytes: &[u8], singles: [Option<Span>; 6], index: &mut Index, fault: &mut Option<Fault>) {

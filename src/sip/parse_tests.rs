@@ -190,26 +190,3 @@ fn a_message_without_its_empty_line_or_with_too_many_headers_is_refused() {
     refused(&with("Content-Length: 4\r\n\r\nbody", "Content-Length: 0\r\n"), Fault::Unfinished);
     refused(&with("Max-Forwards: 70\r\n", &"X: y\r\n".repeat(HEADERS_MAX)), Fault::TooManyHeaders);
 }
-
-proptest::proptest! {
-    /// Whatever the quick reading of lines accepts the careful one reads alike.
-    #[test]
-    fn the_quick_reading_of_lines_finds_what_the_careful_one_finds(
-        pieces in proptest::collection::vec("(\r\n|\n|\r|\t| |:|;|,|\u{0}|\\\\|[Vv]ia|To|Call-ID|x_y|[a-z]{1,5})", 0..60)
-    ) {
-        let text = format!("BYE sip:a SIP/2.0\r\n{}\r\n\r\n", pieces.concat());
-        let start = "BYE sip:a SIP/2.0\r\n".len();
-        let (mut quick, mut careful) = (Index::new(), Index::new());
-        let (mut quick_fault, mut careful_fault) = (None, None);
-        read_doubtful_lines(text.as_bytes(), start, &mut careful, &mut careful_fault);
-        if read_clean_lines(text.as_bytes(), start, &mut quick, &mut quick_fault) {
-            proptest::prop_assert_eq!(quick_fault, careful_fault);
-            proptest::prop_assert_eq!(quick.head_end, careful.head_end);
-            proptest::prop_assert_eq!(quick.body, careful.body);
-            proptest::prop_assert_eq!(format!("{:?}", quick.fields), format!("{:?}", careful.fields));
-        } else {
-            let is_stray = matches!(careful_fault, Some(Fault::BareCr | Fault::Nul)) || text.contains(['\r', '\0']);
-            proptest::prop_assert!(is_stray);
-        }
-    }
-}

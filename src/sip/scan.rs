@@ -391,6 +391,18 @@ mod tests {
         Cursor::new(text, Span::new(0, text.len()))
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_run_is_as_long_as_it_is_octet_by_octet(
+            bytes in proptest::collection::vec(proptest::prop_oneof![8 => 0x2cu8..0x7f, 1 => proptest::num::u8::ANY], 0..60)
+        ) {
+            for class in [TOKEN, HOST, VALUE, BRACKETED, BARE, URI_PLAIN] {
+                let len = bytes.iter().take_while(|byte| CLASSES[**byte as usize] & class != 0).count();
+                proptest::prop_assert_eq!(run(&bytes, class), len);
+            }
+        }
+    }
+
     #[test]
     fn a_number_is_digits_alone_and_bounded() {
         assert_eq!(decimal(b"0070", 255), Some(70));

@@ -175,11 +175,33 @@ pub fn ip(host: &[u8]) -> Option<IpAddr> {
         [b'[', inside @ .., b']'] => inside,
         other => other,
     };
-    let text = std::str::from_utf8(bare).ok()?;
     if bare.contains(&b':') {
-        return text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+        return std::str::from_utf8(bare).ok()?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     }
-    text.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
+    ipv4(bare).map(IpAddr::V4)
+}
+
+/// Four numbers up to 255 with points between them, none with a zero before it.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let (mut octets, mut part, mut number, mut digits) = ([0u8; 4], 0, 0u32, 0);
+    for octet in text {
+        match octet {
+            b'0'..=b'9' if digits == 0 || number > 0 => {
+                number = number * 10 + u32::from(octet - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && part < 3 => {
+                octets[part] = number as u8;
+                (part, number, digits) = (part + 1, 0, 0);
+            }
+            _ => return None,
+        }
+        if number > 255 {
+            return None;
+        }
+    }
+    octets[3] = number as u8;
+    (part == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
 }
 
 impl<'a> Uri<'a> {
@@ -214,6 +236,15 @@ impl<'a> Uri<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_one_as_everybody_reads_it(text in "([0-9]{1,3}\\.){2,4}[0-9]{0,3}|[0-9.]{0,16}|[0-9.a: ]{0,9}") {
+            let bare = text.trim_start_matches('[').trim_end_matches(']');
+            prop_assert_eq!(ip(text.as_bytes()), bare.parse().ok());
+        }
+    }
 
     #[test]
     fn user_host_port_and_parameters_are_told_apart() {

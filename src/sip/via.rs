@@ -34,18 +34,13 @@ pub struct Param {
 
 /// Reads the Via value at the cursor and stops at the comma behind it or at the end.
 pub fn parse(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
-    let via = sent_by(bytes, cursor)?;
-    params(bytes, cursor, via)
+    let mut via = sent_by(bytes, cursor)?;
+    params(bytes, cursor, &mut via)?;
+    Ok(via)
 }
 
-/// The same for a request that is refused anyway: with a sent-by alone it can still be answered. `true` when all of
-/// the value was well formed.
-pub fn parse_usable(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<(Via, bool), Malformed> {
-    let via = sent_by(bytes, cursor)?;
-    Ok(params(bytes, cursor, via).map_or((via, false), |whole| (whole, true)))
-}
-
-fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
+/// The first part of a Via value, up to its parameters.
+pub(super) fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
     cursor.skip_lws();
     let start = cursor.at();
     // Nearly everybody writes it in these letters.
@@ -65,7 +60,8 @@ fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
     Ok(Via { whole: Span::new(start, cursor.at()), transport, host, port, ..Via::default() })
 }
 
-fn params(bytes: &[u8], cursor: &mut Cursor<'_>, mut via: Via) -> Result<Via, Malformed> {
+/// The parameters behind it. When they are malformed some of them may have been taken in.
+pub(super) fn params(bytes: &[u8], cursor: &mut Cursor<'_>, via: &mut Via) -> Result<(), Malformed> {
     let mut end = cursor.at();
     while let Some(param) = cursor.param()? {
         if param.name.is_empty() {
@@ -79,7 +75,7 @@ fn params(bytes: &[u8], cursor: &mut Cursor<'_>, mut via: Via) -> Result<Via, Ma
         return Err(Malformed);
     }
     via.whole.end = end as u32;
-    Ok(via)
+    Ok(())
 }
 
 /// `SIP / 2.0 /`
@@ -122,14 +118,12 @@ impl Via {
         let name = param.name.of(bytes);
         let value = param.value.unwrap_or(Span::new(param.name.end as usize, param.name.end as usize));
         let slot = Param { whole: param.whole, value };
-        if name.eq_ignore_ascii_case(b"branch") {
-            self.branch.get_or_insert(value);
-        } else if name.eq_ignore_ascii_case(b"received") {
-            self.received.get_or_insert(slot);
-        } else if name.eq_ignore_ascii_case(b"rport") {
-            self.rport.get_or_insert(slot);
-        } else if name.eq_ignore_ascii_case(b"flow") {
-            self.flow.get_or_insert(value);
+        match name.len() {
+            6 if name.eq_ignore_ascii_case(b"branch") => drop(self.branch.get_or_insert(value)),
+            8 if name.eq_ignore_ascii_case(b"received") => drop(self.received.get_or_insert(slot)),
+            5 if name.eq_ignore_ascii_case(b"rport") => drop(self.rport.get_or_insert(slot)),
+            4 if name.eq_ignore_ascii_case(b"flow") => drop(self.flow.get_or_insert(value)),
+            _ => {}
         }
     }
 }
