@@ -204,6 +204,7 @@ pub fn write_base32(out: &mut Vec<u8>, value: u64, digits: usize) {
 }
 
 /// The same into a given place, as many digits as it has.
+#[inline]
 pub fn fill_base32(place: &mut [u8], mut value: u64) {
     for digit in place.iter_mut().rev() {
         *digit = BASE32[(value & 31) as usize];
@@ -212,6 +213,7 @@ pub fn fill_base32(place: &mut [u8], mut value: u64) {
 }
 
 /// Reads what [`write_base32`] wrote, in either case.
+#[inline]
 pub fn read_base32(digits: &[u8]) -> Option<u64> {
     let (mut value, mut seen) = (0u64, 0u8);
     for digit in digits {

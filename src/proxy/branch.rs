@@ -7,7 +7,7 @@
 
 use crate::calls::CallKey;
 use crate::dispatch::farm::Listener;
-use crate::keys::{Keys, read_base32, write_base32};
+use crate::keys::{Keys, fill_base32, read_base32, write_base32};
 use crate::sip::HeaderName;
 use crate::sip::Request;
 use crate::sip::message::Message;
@@ -76,10 +76,7 @@ impl Branch {
 
     /// Reads a branch of the edge's form; says nothing about its truth.
     pub fn read(text: &[u8]) -> Option<Self> {
-        let rest = text.strip_prefix(MAGIC)?;
-        if rest.len() != 1 + PROOF_DIGITS + TURN_DIGITS {
-            return None;
-        }
+        let rest: &[u8; 1 + PROOF_DIGITS + TURN_DIGITS] = text.strip_prefix(MAGIC)?.try_into().ok()?;
         let number = read_base32(&rest[..1])? as u8;
         let proof = read_base32(&rest[1..=PROOF_DIGITS])?;
         Some(Branch { number, proof, turn: read_base32(&rest[1 + PROOF_DIGITS..])? })
@@ -92,10 +89,12 @@ impl Branch {
 
     /// Writes it.
     pub fn write(self, out: &mut Vec<u8>) {
+        let mut digits = [0; 1 + PROOF_DIGITS + TURN_DIGITS];
+        fill_base32(&mut digits[..1], u64::from(self.number));
+        fill_base32(&mut digits[1..=PROOF_DIGITS], self.proof);
+        fill_base32(&mut digits[1 + PROOF_DIGITS..], self.turn);
         out.extend_from_slice(MAGIC);
-        write_base32(out, u64::from(self.number), 1);
-        write_base32(out, self.proof, PROOF_DIGITS);
-        write_base32(out, self.turn, TURN_DIGITS);
+        out.extend_from_slice(&digits);
     }
 }
 

@@ -179,13 +179,16 @@ fn write_octets(octets: &[u8], out: &mut Vec<u8>) {
 
 fn read_octets<'b>(text: &[u8], buffer: &'b mut [u8; LEN_MAX]) -> Option<&'b [u8]> {
     let mut len = 0;
-    for group in text.chunks(8) {
-        let octets = group.len() * 5 / 8;
-        let bits = read_base32(group)? >> (group.len() * 5 - octets * 8);
-        let place = buffer.get_mut(len..len + octets)?;
-        place.copy_from_slice(&bits.to_be_bytes()[8 - octets..]);
-        len += octets;
+    let (groups, last) = text.as_chunks::<8>();
+    for group in groups {
+        let bits = read_base32(group)?;
+        buffer.get_mut(len..len + 5)?.copy_from_slice(&bits.to_be_bytes()[3..]);
+        len += 5;
     }
+    let octets = last.len() * 5 / 8;
+    let bits = read_base32(last)? >> (last.len() * 5 - octets * 8);
+    buffer.get_mut(len..len + octets)?.copy_from_slice(&bits.to_be_bytes()[8 - octets..]);
+    len += octets;
     Some(&buffer[..len])
 }
 

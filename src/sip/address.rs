@@ -23,6 +23,11 @@ pub fn parse(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Address, Malformed
     let params_start = cursor.at();
     let mut address = Address { uri, ..Address::default() };
     let mut end = params_start;
+    // All that most addresses have.
+    if let Some(tag) = cursor.plain_value(b";tag=") {
+        address.tag = Some(tag);
+        end = cursor.at();
+    }
     while let Some(param) = cursor.param()? {
         if param.name.len() == 3 && param.name.of(bytes).eq_ignore_ascii_case(b"tag") {
             // With two tags it has no clear identity, and two readers may see two dialogs.

@@ -486,7 +486,7 @@ fn read_singles(bytes: &[u8], singles: [Option<Span>; 6], index: &mut Index, fau
     index.to = read_address(bytes, to, Fault::ToMissing, Fault::To, fault);
     match call_id {
         None => note(fault, Fault::CallIdMissing),
-        Some(value) if value.is_empty() || value.of(bytes).iter().any(|b| is_lws(*b)) => note(fault, Fault::CallId),
+        Some(value) if value.is_empty() || has_lws(value.of(bytes)) => note(fault, Fault::CallId),
         Some(value) => index.call_id = Some(value),
     }
     match cseq.map(|value| read_cseq(bytes, value)) {
@@ -513,6 +513,12 @@ fn read_singles(bytes: &[u8], singles: [Option<Span>; 6], index: &mut Index, fau
             None => note(fault, Fault::ContentLength),
         }
     }
+}
+
+/// True when there is white space in it. Nearly always a look at all octets at once says that there is none.
+fn has_lws(text: &[u8]) -> bool {
+    let may_have = text.iter().fold(false, |may, octet| may | (*octet <= b' '));
+    may_have && text.iter().any(|octet| is_lws(*octet))
 }
 
 fn read_address(

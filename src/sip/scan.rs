@@ -134,18 +134,25 @@ pub fn trim(mut value: &[u8]) -> &[u8] {
 
 /// A decimal number of digits alone, at most `max`. No sign, no blanks, no empty text.
 pub fn decimal(digits: &[u8], max: u64) -> Option<u64> {
-    if digits.is_empty() {
+    // Zeros before it do not make it larger.
+    let zeros = digits.len().saturating_sub(DIGITS_MAX);
+    let (zeros, rest) = digits.split_at(zeros);
+    if rest.is_empty() || zeros.iter().any(|zero| *zero != b'0') {
         return None;
     }
     let mut number = 0u64;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
+    for digit in rest {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
             return None;
         }
-        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        number = number * 10 + u64::from(digit);
     }
     (number <= max).then_some(number)
 }
+
+/// Digits of the largest power of ten that 64 bits hold.
+const DIGITS_MAX: usize = 19;
 
 /// Reads forward through one header value or URI.
 #[derive(Clone, Copy, Debug)]
@@ -340,6 +347,20 @@ impl<'a> Cursor<'a> {
         }
         self.at = end;
         Some(Param { name: Span::new(name.start, name.end), value, whole: Span::new(mark, end) })
+    }
+
+    /// A parameter that begins with just this text, `;name=`: its value, when it has no blanks and quotes. Nothing is consumed by any
+    /// other.
+    #[inline]
+    pub fn plain_value(&mut self, text: &[u8]) -> Option<Span> {
+        let rest = self.bytes.get(self.at..)?.strip_prefix(text)?;
+        let len = run(rest, VALUE);
+        if !matches!(rest.get(len), None | Some(b';' | b',')) {
+            return None;
+        }
+        let start = self.at + text.len();
+        self.at = start + len;
+        Some(Span::new(start, start + len))
     }
 
     #[cold]

@@ -63,11 +63,14 @@ pub(super) fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malf
 /// The parameters behind it. When they are malformed some of them may have been taken in.
 pub(super) fn params(bytes: &[u8], cursor: &mut Cursor<'_>, via: &mut Via) -> Result<(), Malformed> {
     let mut end = cursor.at();
-    while let Some(param) = cursor.param()? {
-        if param.name.is_empty() {
-            return Err(Malformed);
+    loop {
+        if !via.note_plain(cursor) {
+            let Some(param) = cursor.param()? else { break };
+            if param.name.is_empty() {
+                return Err(Malformed);
+            }
+            via.note(bytes, param);
         }
-        via.note(bytes, param);
         end = cursor.at();
     }
     cursor.skip_lws();
@@ -114,6 +117,20 @@ fn port(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Option<u16>, Malformed>
 }
 
 impl Via {
+    /// Takes up a parameter as nearly everybody writes it.
+    #[inline(always)]
+    fn note_plain(&mut self, cursor: &mut Cursor<'_>) -> bool {
+        let start = cursor.at();
+        if let Some(value) = cursor.plain_value(b";branch=") {
+            self.branch.get_or_insert(value);
+        } else if let Some(value) = cursor.plain_value(b";received=") {
+            self.received.get_or_insert(Param { whole: Span::new(start, cursor.at()), value });
+        } else {
+            return false;
+        }
+        true
+    }
+
     fn note(&mut self, bytes: &[u8], param: super::scan::Param) {
         let name = param.name.of(bytes);
         let value = param.value.unwrap_or(Span::new(param.name.end as usize, param.name.end as usize));
