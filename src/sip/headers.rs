@@ -71,7 +71,7 @@ impl HeaderName {
                 return None;
             }
         }
-        let head = small(head & (u64::MAX >> (64 - 8 * len.clamp(1, 8))));
+        let head = small(if len < 8 { head & !(u64::MAX << (8 * len)) } else { head });
         let tail = if len > 8 { small(word_of(line, len - 8)) } else { 0 };
         let name = Self::of_ends(len, head, tail)?;
         Some((name, len))

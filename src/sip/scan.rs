@@ -216,6 +216,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Consumes `byte` with white space around it, as the separators of RFC 3261 section 25.1 allow.
+    #[inline]
     pub fn eat_separator(&mut self, byte: u8) -> bool {
         let at = self.behind_lws();
         if self.bytes.get(at) != Some(&byte) {

@@ -43,21 +43,26 @@ pub fn parse(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
 pub(super) fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
     cursor.skip_lws();
     let start = cursor.at();
-    // Nearly everybody writes it in these letters.
-    if cursor.eat_text(b"SIP/2.0/") {
-        cursor.skip_lws();
-    } else {
-        protocol(bytes, cursor)?;
-    }
-    let transport = cursor.token().ok_or(Malformed)?;
-    let before = cursor.at();
-    cursor.skip_lws();
-    if cursor.at() == before {
-        return Err(Malformed);
-    }
+    let transport = transport(bytes, cursor)?;
     let host = host(cursor)?;
     let port = port(bytes, cursor)?;
     Ok(Via { whole: Span::new(start, cursor.at()), transport, host, port, ..Via::default() })
+}
+
+/// The protocol with its transport, and the white space behind it.
+#[inline(always)]
+fn transport(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Span, Malformed> {
+    // Nearly everybody writes it in these letters.
+    if cursor.eat_text(b"SIP/2.0/UDP ") {
+        let end = cursor.at() - 1;
+        cursor.skip_lws();
+        return Ok(Span::new(end - 3, end));
+    }
+    protocol(bytes, cursor)?;
+    let transport = cursor.token().ok_or(Malformed)?;
+    let before = cursor.at();
+    cursor.skip_lws();
+    if cursor.at() == before { Err(Malformed) } else { Ok(transport) }
 }
 
 /// The parameters behind it. When they are malformed some of them may have been taken in.
@@ -125,6 +130,8 @@ impl Via {
             self.branch.get_or_insert(value);
         } else if let Some(value) = cursor.plain_value(b";received=") {
             self.received.get_or_insert(Param { whole: Span::new(start, cursor.at()), value });
+        } else if let Some(value) = cursor.plain_value(b";rport=") {
+            self.rport.get_or_insert(Param { whole: Span::new(start, cursor.at()), value });
         } else {
             return false;
         }
