@@ -9,7 +9,7 @@ use crate::registrar::{AgentPolicy, Aor, Gate};
 use super::agent::{Agent, AgentCall, CALLS_MAX, Doing, Intent, State};
 use super::history::{Cause, Entry, kept};
 use super::idle::{Idle, Skills};
-use super::reservation::{HOLD_MAX, Reservation, Reservations, Wanted};
+use super::reservation::{HOLD_MAX, Heard, LOST_HOLD, Reservation, Reservations, Wanted};
 
 /// Agents of whom nothing but their history is known. Where everybody may register, names could come without end.
 const GONE_MAX: usize = 10_000;
@@ -209,14 +209,47 @@ impl Book {
             return None;
         };
         let ends = now + wanted.hold.min(HOLD_MAX);
-        let agent = self.agents.get_mut(aor.as_bytes())?;
-        let idle_since = agent.idle_since.unwrap_or(now);
+        let idle_since = self.agents.get_mut(aor.as_bytes())?.idle_since.unwrap_or(now);
         let queue = wanted.queue.and_then(kept);
-        agent.reservation = Some(Box::new(Reservation { token: wanted.token, ends, idle_since, queue }));
-        self.reservations.insert((ends, aor.clone()));
+        self.hold(&aor, Reservation { token: wanted.token, ends, idle_since, queue }, now);
         self.counts.made += 1;
-        self.report(&aor, Cause::Reserved, wanted.queue, now);
         Some(aor)
+    }
+
+    /// Somebody was quicker with him at another edge: he stays held until that edge is heard, and not for long.
+    pub fn lose_reservation(&mut self, aor: &Aor, now: Moment) {
+        if let Some(reservation) = self.end_reservation(aor) {
+            self.counts.made -= 1;
+            self.hold(aor, Reservation { ends: reservation.ends.min(now + LOST_HOLD), ..reservation }, now);
+        }
+    }
+
+    /// Notes that he is held for a call, as another edge says, until the reservation ends.
+    pub fn hear_reservation(&mut self, aor: &Aor, heard: Heard<'_>, now: Moment) {
+        self.tick(now);
+        let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
+        let idle_since = agent.idle_since.unwrap_or(now);
+        let ends = heard.ends.min(now + HOLD_MAX);
+        let reservation = Reservation { token: heard.token, ends, idle_since, queue: heard.queue.and_then(kept) };
+        self.end_reservation(aor);
+        self.hold(aor, reservation, now);
+    }
+
+    /// Notes that the call came for which he was held, at another edge. One that was held again since stays held.
+    pub fn hear_used(&mut self, aor: &Aor, token: u64, now: Moment) {
+        let held = self.find(aor.as_bytes()).and_then(|agent| agent.reservation.as_ref());
+        if held.is_some_and(|reservation| reservation.token == token) {
+            self.end_reservation(aor);
+            self.report(aor, Cause::ReservationEnded, None, now);
+        }
+    }
+
+    fn hold(&mut self, aor: &Aor, reservation: Reservation, now: Moment) {
+        let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
+        let queue = reservation.queue.clone();
+        self.reservations.insert((reservation.ends, aor.clone()));
+        agent.reservation = Some(Box::new(reservation));
+        self.report(aor, Cause::Reserved, queue.as_deref(), now);
     }
 
     fn end_reservation(&mut self, aor: &Aor) -> Option<Reservation> {

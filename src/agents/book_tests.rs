@@ -266,6 +266,35 @@ fn who_is_reserved_is_free_for_the_call_that_shows_the_token_and_for_no_queue_el
 }
 
 #[test]
+fn whom_another_edge_holds_is_free_for_its_call_alone_until_that_came() {
+    let (mut book, bert) = (three(), aor("bert"));
+    let heard = |token| Heard { token, ends: at(25), queue: Some("q700") };
+    book.hear_reservation(&bert, heard(7), at(20));
+    assert_eq!(book.state(b"bert", at(20)), State::Ringing);
+    assert_eq!(reserve(&mut book, &["sales"], 8, 20), "carl");
+    book.hear_used(&bert, 8, at(21));
+    assert_eq!(book.state(b"bert", at(21)), State::Ringing, "another one's call");
+    assert!(book.would_take(with_token(&bert, 3, 7), at(22)));
+    book.hear_used(&bert, 7, at(22));
+    assert_eq!(book.state(b"bert", at(22)), State::Ready);
+    book.hear_reservation(&bert, heard(9), at(23));
+    book.tick(at(25));
+    assert_eq!(book.state(b"bert", at(25)), State::Ready, "it ends by itself");
+    assert_eq!(book.reservations().made, 1, "carl");
+}
+
+#[test]
+fn who_was_held_elsewhere_first_stays_held_for_a_moment() {
+    let mut book = three();
+    assert_eq!(reserve(&mut book, &["sales"], 7, 20), "bert");
+    book.lose_reservation(&aor("bert"), at(20));
+    assert_eq!(reserve(&mut book, &["sales"], 8, 20), "carl");
+    book.tick(at(21));
+    assert_eq!(book.state(b"bert", at(21)), State::Ready);
+    assert_eq!((book.reservations().made, book.reservations.len()), (1, 1));
+}
+
+#[test]
 fn a_call_that_was_reserved_for_is_one_of_a_queue() {
     let mut book = registered();
     assert_eq!(reserve(&mut book, &[], 7, 20), "anna");

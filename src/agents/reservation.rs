@@ -10,6 +10,20 @@ pub const HOLD: Duration = Duration::from_secs(10);
 /// The longest that an agent is held for a call that may never come.
 pub const HOLD_MAX: Duration = Duration::from_secs(60);
 
+/// How long an agent stays held here whom another edge was quicker to hold, if that edge is not heard.
+pub const LOST_HOLD: Duration = Duration::from_secs(1);
+
+/// That an agent is held, as another edge says.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    /// What the call shows.
+    pub token: u64,
+    /// When it ends by itself.
+    pub ends: Moment,
+    /// The queue that his wrap-up goes by.
+    pub queue: Option<&'a str>,
+}
+
 /// That an agent is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {

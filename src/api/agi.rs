@@ -98,7 +98,7 @@ async fn converse(stream: TcpStream, viewer: &Viewer) -> io::Result<()> {
     while let Some(line) = lines.next_line().await?.filter(|line| !line.is_empty()) {
         environment.push(line);
     }
-    for (name, value) in answer(viewer, &asked(&environment)) {
+    for (name, value) in answer(viewer, &asked(&environment)).await {
         write.write_all(format!("SET VARIABLE {name} \"{}\"\n", quoted(&value)).as_bytes()).await?;
         if lines.next_line().await?.is_none() {
             return Ok(());
@@ -114,7 +114,7 @@ fn asked(environment: &[String]) -> Question {
     Question { script: value("agi_network_script").unwrap_or_default().to_owned(), arguments: arguments.collect() }
 }
 
-fn answer(viewer: &Viewer, question: &Question) -> Vec<(&'static str, String)> {
+async fn answer(viewer: &Viewer, question: &Question) -> Vec<(&'static str, String)> {
     let argument = |at: usize| question.arguments.get(at).map_or("", String::as_str);
     let user = argument(0);
     let unknown = || "unknown".to_owned();
@@ -132,7 +132,7 @@ fn answer(viewer: &Viewer, question: &Question) -> Vec<(&'static str, String)> {
         }
         "set" => vec![("AGENT_STATE", said(viewer, user, argument(1), argument(2)))],
         "reserve" => {
-            let reserved = reserved(viewer, argument(0), argument(1), argument(2));
+            let reserved = reserved(viewer, argument(0), argument(1), argument(2)).await;
             vec![
                 ("RESERVED_AGENT", reserved.agent.unwrap_or_default()),
                 ("RESERVED_DIAL", reserved.dial.unwrap_or_default()),
@@ -159,11 +159,11 @@ fn said(viewer: &Viewer, user: &str, word: &str, reason: &str) -> String {
 }
 
 /// Nobody, too, for a skill that no user has.
-fn reserved(viewer: &Viewer, skills: &str, secs: &str, queue: &str) -> ReservedView {
+async fn reserved(viewer: &Viewer, skills: &str, secs: &str, queue: &str) -> ReservedView {
     let skills: Vec<&str> = skills.split('&').filter(|skill| !skill.is_empty()).collect();
     let hold = secs.parse().map_or(HOLD, Duration::from_secs).clamp(Duration::from_secs(1), HOLD_MAX);
     let queue = Some(queue).filter(|queue| !queue.is_empty());
-    viewer.reserve(&skills, queue, hold).unwrap_or_else(|known| {
+    viewer.reserve(&skills, queue, hold).await.unwrap_or_else(|known| {
         tracing::debug!("a node wants {skills:?} of an agent; known are {known:?}");
         ReservedView::default()
     })

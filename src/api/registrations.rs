@@ -119,7 +119,7 @@ pub async fn reserve(
     State(viewer): State<Viewer>,
     Json(wanted): Json<AgentWanted>,
 ) -> Result<Json<ReservedView>, Refusal> {
-    hold(&viewer, &wanted).map(Json)
+    hold(&viewer, &wanted).await.map(Json)
 }
 
 /// The same as a form sends it.
@@ -136,18 +136,18 @@ pub struct WantedForm {
 /// between them, and nothing but these when nobody is free.
 pub async fn reserve_dial(State(viewer): State<Viewer>, Form(form): Form<WantedForm>) -> Result<String, Refusal> {
     let skills = form.skills.split([',', ' ']).filter(|skill| !skill.is_empty()).map(str::to_owned).collect();
-    let view = hold(&viewer, &AgentWanted { skills, queue: form.queue, hold_secs: form.hold_secs })?;
+    let view = hold(&viewer, &AgentWanted { skills, queue: form.queue, hold_secs: form.hold_secs }).await?;
     Ok([view.agent, view.dial, view.token].map(Option::unwrap_or_default).join(","))
 }
 
-fn hold(viewer: &Viewer, wanted: &AgentWanted) -> Result<ReservedView, Refusal> {
+async fn hold(viewer: &Viewer, wanted: &AgentWanted) -> Result<ReservedView, Refusal> {
     let hold = wanted.hold_secs.map_or(HOLD, Duration::from_secs);
     if hold.is_zero() || hold > HOLD_MAX {
         let error = format!("an agent is held for 1 to {} seconds", HOLD_MAX.as_secs());
         return Err(Refusal::new(StatusCode::BAD_REQUEST, error));
     }
     let skills: Vec<&str> = wanted.skills.iter().map(String::as_str).collect();
-    viewer.reserve(&skills, wanted.queue.as_deref(), hold).map_err(|known| {
+    viewer.reserve(&skills, wanted.queue.as_deref(), hold).await.map_err(|known| {
         let known = if known.is_empty() { "no user has any".to_owned() } else { known.join(", ") };
         Refusal::new(StatusCode::BAD_REQUEST, format!("no user has all of these skills: {}", skills.join(", ")))
             .hint(format!("skills stand in dispatcher.yaml with the users; known are: {known}"))

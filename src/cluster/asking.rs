@@ -27,6 +27,8 @@ pub enum Question {
         key: CallKey,
         /// Whether he has to be free.
         must_be_free: bool,
+        /// What the call shows of a reservation.
+        token: Option<u64>,
     },
 }
 
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_question_is_taken_once() {
-        ask(Question::Gate { user: b"1001".to_vec(), key: CallKey(1), must_be_free: true });
+        ask(Question::Gate { user: b"1001".to_vec(), key: CallKey(1), must_be_free: true, token: None });
         assert!(take_question().is_some());
         assert!(take_question().is_none());
     }

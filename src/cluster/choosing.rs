@@ -69,7 +69,7 @@ pub fn offered(book: &mut Book, offer: Offer<'_>, now: Moment, can_ask: bool) ->
                 return Offered::Refused;
             }
             let (user, must_be_free) = (offer.aor.as_bytes().to_vec(), offer.must_be_free());
-            asking::ask(Question::Gate { user, key: offer.key, must_be_free });
+            asking::ask(Question::Gate { user, key: offer.key, must_be_free, token: offer.reservation });
             Offered::Asked
         }
         _ if book.offer(offer, now) => Offered::LetThrough,

@@ -48,6 +48,18 @@ pub enum Entry<'a> {
         /// What, and when it was said: the last word holds.
         wanted: SavedAdmin,
     },
+    /// An agent is held for a call, or the call came. It is told once, and over within a minute: who starts does without.
+    Held {
+        /// The agent.
+        #[serde(borrow)]
+        user: &'a [u8],
+        /// What the call shows.
+        token: u64,
+        /// Until when he is held, in milliseconds of Unix time; none when the call came.
+        until: Option<u64>,
+        /// The queue that his wrap-up goes by.
+        queue: Option<&'a str>,
+    },
     /// The edge tells everything that it knows first hand, from here or up to here: calls and phones of its own that it does not
     /// tell in between are over.
     Everything {
@@ -88,6 +100,7 @@ impl<'a> Entry<'a> {
             Entry::Bindings { aor, .. } => [b"b:", edge.as_bytes(), b":", *aor].concat(),
             Entry::NotReady { user, .. } => [b"n:", *user].concat(),
             Entry::Admin { node, .. } => [b"a:", node.as_bytes()].concat(),
+            Entry::Held { user, .. } => [b"h:", *user].concat(),
             Entry::Everything { .. } => [EVERYTHING, edge.as_bytes()].concat(),
         }
     }
@@ -108,8 +121,8 @@ impl<'a> Entry<'a> {
             Entry::Call { lease, .. } => lease.is_none(),
             Entry::Bindings { list, .. } => list.is_empty(),
             Entry::NotReady { .. } | Entry::Admin { .. } => false,
-            // It means something in its place in the log alone.
-            Entry::Everything { .. } => true,
+            // They mean something in their place in the log alone.
+            Entry::Held { .. } | Entry::Everything { .. } => true,
         }
     }
 }
@@ -126,6 +139,7 @@ mod tests {
             Entry::Admin { node: "ast-1", wanted: SavedAdmin { state: "draining".into(), since: 7 } },
             Entry::Bindings { aor: b"\xff,\n", list: Vec::new(), taken_back: TakenBack::All },
             Entry::Call { key: u128::MAX, lease: None },
+            Entry::Held { user: b"1001", token: u64::MAX, until: Some(7), queue: Some("sales") },
             Entry::Everything { begins: true },
         ];
         for entry in entries {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::agents::ends::{Ends, Stage};
+use crate::agents::reservation::Heard;
 use crate::agents::{Cause, Intent};
 use crate::calls::ledger::Slot;
 use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Shard};
@@ -57,6 +58,7 @@ impl<H: Here, O: Others> Among<'_, H, O> {
                 let list: Vec<SavedBinding<'_>> = list.into_iter().map(|saved| saved.by_clock(ahead)).collect();
                 self.hear_bindings(edge, aor, &list, &taken_back);
             }
+            Entry::Held { user, token, until, queue } => self.hear_held(edge, user, token, until, queue),
             Entry::Everything { begins: true } => self.doubt(edge),
             Entry::Everything { begins: false } => self.end_doubt(edge),
         }
@@ -231,6 +233,17 @@ impl<H: Here, O: Others> Among<'_, H, O> {
     pub(super) fn note_registered(&self, aor: &Aor) {
         let (is_registered, now) = (!self.here.phones(aor).is_empty(), self.here.clocks().now);
         self.here.registry().inspect(|registry| registry.set_registered(aor, is_registered, now));
+    }
+
+    fn hear_held(&self, edge: &str, user: &[u8], token: u64, until: Option<u64>, queue: Option<&str>) {
+        let Some(aor) = Aor::from_user(user) else { return };
+        let (clocks, ahead) = (self.here.clocks(), self.others.clock_ahead(edge, self.here.clocks()));
+        let ends = until.map(|until| clocks.moment_of(until.saturating_add_signed(-ahead)));
+        self.here.with_book(|book| match ends {
+            Some(ends) if ends > clocks.now => book.hear_reservation(&aor, Heard { token, ends, queue }, clocks.now),
+            Some(_) => {}
+            None => book.hear_used(&aor, token, clocks.now),
+        });
     }
 
     fn hear_not_ready(&self, user: &[u8], since: u64, reason: Option<&str>) {

@@ -20,6 +20,9 @@ use crate::store::StoreError;
 use super::clock::wall_millis;
 use super::view::{Viewer, shown};
 
+/// Agents whom other edges may be quicker to hold before nobody is.
+const TRIES_MAX: usize = 8;
+
 /// A user and his phones.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AgentView {
@@ -183,24 +186,45 @@ impl Viewer {
         self.location(user).ok_or(Unsaid::Unknown)
     }
 
-    /// Picks the longest idle agent with these skills and holds him for a call.
+    /// Picks the longest idle agent with these skills and holds him for a call, at all edges.
     ///
     /// # Errors
     /// When no user has one of the skills: those that are known.
-    pub fn reserve(&self, skills: &[&str], queue: Option<&str>, hold: Duration) -> Result<ReservedView, Vec<String>> {
-        let (now, token) = (self.engine.clock.now(), rand::rng().random());
-        self.engine.registrations.with_book(|book| {
-            let is_known = |skill: &&str| book.idle().known_skills().any(|known| known == *skill);
-            if !skills.iter().all(is_known) {
-                return Err(book.idle().known_skills().map(str::to_owned).collect());
+    pub async fn reserve(
+        &self,
+        skills: &[&str],
+        queue: Option<&str>,
+        hold: Duration,
+    ) -> Result<ReservedView, Vec<String>> {
+        for _ in 0..TRIES_MAX {
+            let (now, token) = (self.engine.clock.now(), rand::rng().random());
+            let reserved = self.engine.registrations.with_book(|book| {
+                let is_known = |skill: &&str| book.idle().known_skills().any(|known| known == *skill);
+                if !skills.iter().all(is_known) {
+                    return Err(book.idle().known_skills().map(str::to_owned).collect::<Vec<_>>());
+                }
+                Ok(book.reserve(Wanted { skills, queue, hold, token }, now))
+            })?;
+            let Some(aor) = reserved else { break };
+            if self.holds_everywhere(&aor, token, queue, hold).await {
+                let agent = shown(aor.as_bytes());
+                return Ok(ReservedView {
+                    dial: Some(dial(&agent)),
+                    token: Some(write_token(token)),
+                    agent: Some(agent),
+                });
             }
-            let agent = book.reserve(Wanted { skills, queue, hold, token }, now).map(|aor| shown(aor.as_bytes()));
-            Ok(ReservedView {
-                dial: agent.as_deref().map(dial),
-                token: agent.is_some().then(|| write_token(token)),
-                agent,
-            })
-        })
+            self.engine.registrations.with_book(|book| book.lose_reservation(&aor, now));
+        }
+        Ok(ReservedView::default())
+    }
+
+    /// Whether no other edge was quicker; without the shared store it goes by what this edge knows.
+    async fn holds_everywhere(&self, aor: &Aor, token: u64, queue: Option<&str>, hold: Duration) -> bool {
+        let Some(cluster) = &self.engine.cluster else { return true };
+        let until = Some(wall_millis() + hold.as_millis() as u64);
+        let entry = Entry::Held { user: aor.as_bytes(), token, until, queue }.write(&cluster.edge);
+        cluster.shared.hold(aor.as_bytes(), token, &entry).await.unwrap_or(true)
     }
 
     /// Something about how agents are treated; `None` where there is no registrar.

@@ -17,7 +17,7 @@ use crate::agents::Book;
 use crate::agents::book::Offer;
 use crate::calls::lease::Way;
 use crate::calls::{CallKey, NodeId};
-use crate::cluster::{Others, asking, choosing};
+use crate::cluster::{Entry, Others, asking, choosing};
 use crate::dispatch::Farm;
 use crate::moment::{Moment, Reading};
 use crate::proxy::contract::{Offered, PhoneElsewhere, Registry};
@@ -338,7 +338,11 @@ impl Registry for Registrations {
 
     fn offer(&self, offer: Offer<'_>, now: Moment) -> Offered {
         let can_ask = self.cluster.as_ref().is_some_and(|cluster| cluster.shared.is_up());
-        self.with_book(|book| choosing::offered(book, offer, now, can_ask))
+        let offered = self.with_book(|book| choosing::offered(book, offer, now, can_ask));
+        if let (Offered::LetThrough, Some(cluster), Some(token)) = (&offered, &self.cluster, offer.reservation) {
+            cluster.tell(&Entry::Held { user: offer.aor.as_bytes(), token, until: None, queue: None });
+        }
+        offered
     }
 
     fn elsewhere(&self, aor: &Aor) -> Vec<PhoneElsewhere> {

@@ -166,6 +166,7 @@ struct Keys {
 struct Scripts {
     seat: Script,
     gate: Script,
+    hold: Script,
     tell: Script,
     beat: Script,
 }
@@ -195,6 +196,7 @@ impl SharedStore {
             scripts: Scripts {
                 seat: Script::new(include_str!("scripts/seat.lua")),
                 gate: Script::new(include_str!("scripts/gate.lua")),
+                hold: Script::new(include_str!("scripts/hold.lua")),
                 tell: Script::new(include_str!("scripts/tell.lua")),
                 beat: Script::new(include_str!("scripts/beat.lua")),
             },
@@ -226,18 +228,26 @@ impl SharedStore {
         Ok(seat.and_then(|seat| seat.split_once('\t').map(|(edge, node)| (edge.to_owned(), node.to_owned()))))
     }
 
-    /// Lets a call through to an agent, or not.
+    /// Lets a call, which has or takes a place of an edge on a node, through to an agent, or not.
     pub async fn gate(
         &self,
         user: &[u8],
-        call: u128,
-        edge: &str,
-        node: &str,
+        (call, edge, node): (u128, &str, &str),
         must_be_free: bool,
+        token: Option<u64>,
     ) -> Result<bool, Away> {
         let mut invocation = self.scripts.gate.key(&self.keys.gates);
         invocation.key(&self.keys.seats).key(&self.keys.totals);
         invocation.arg(user).arg(call_text(call)).arg(edge).arg(node).arg(if must_be_free { "1" } else { "0" });
+        invocation.arg(token.map_or_else(String::new, token_text));
+        self.ask(&invocation).await
+    }
+
+    /// Holds an agent for the call that will show this token, or not; the entry that says so goes into the log in the same step.
+    pub async fn hold(&self, user: &[u8], token: u64, entry: &[u8]) -> Result<bool, Away> {
+        let mut invocation = self.scripts.hold.key(&self.keys.gates);
+        invocation.key(&self.keys.seats).key(&self.keys.log);
+        invocation.arg(user).arg(token_text(token)).arg(entry).arg(LOG_LEN);
         self.ask(&invocation).await
     }
 
@@ -467,6 +477,10 @@ pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 /// A name in a hash, which need not be text, for somebody to read.
 fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
+}
+
+fn token_text(token: u64) -> String {
+    format!("{token:016x}")
 }
 
 fn call_text(call: u128) -> String {

@@ -116,11 +116,16 @@ impl Dialler {
 
     /// A queue's call for an agent.
     fn dials(&self, user: &str, call_id: &str) {
+        self.dials_with(user, call_id, "X-Edge-Queue: q700");
+    }
+
+    /// The same with another header.
+    fn dials_with(&self, user: &str, call_id: &str, header: &str) {
         let at = &self.at;
         let text = format!(
             "INVITE sip:{user}@pbx.example.com SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-{call_id};rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:700@pbx.example.com>;tag={call_id}\r\nTo: <sip:{user}@pbx.example.com>\r\n\
-             Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContact: <sip:{at}>\r\nX-Edge-Queue: q700\r\nContent-Length: 0\r\n\r\n"
+             Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContact: <sip:{at}>\r\n{header}\r\nContent-Length: 0\r\n\r\n"
         );
         self.socket.send_to(text.as_bytes(), &self.edge).unwrap();
     }
@@ -170,6 +175,45 @@ impl Dialler {
 }
 
 #[test]
+fn of_two_who_reserve_an_agent_at_two_edges_at_the_same_moment_one_gets_him_and_calls_him_through_either() {
+    let farm = Farm::new(156).node("weight: 10").node("weight: 10").registrar(&["1001".to_owned()], "");
+    let farm = farm.of_two("affinity: local");
+    let mut redis = farm.redis();
+    let mut farm = farm.start_unheard();
+    let mut other = farm.other_edge();
+    until("both edges know each other", secs(10), || {
+        farm.edge().status().edges.len() == 1 && other.status().edges.len() == 1
+    });
+    farm.phones(5060, &["1001".to_owned()], "answer", &[]);
+    let is_ready =
+        |edge: &Edge| edge.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
+    let nodes = [Dialler::new(&farm, 1, &farm.edge_at()), Dialler::new(&farm, 2, &farm.other_at())];
+    for repetition in 0..20 {
+        until("he is ready at both edges", secs(10), || is_ready(farm.edge()) && is_ready(&other));
+        let reserve = |edge: &Edge| edge.send("POST", "/api/v1/agents/reserve", "{\"hold_secs\":20}").1;
+        let both = std::thread::scope(|scope| {
+            let there = scope.spawn(|| reserve(&other));
+            [reserve(farm.edge()), there.join().unwrap()]
+        });
+        let read = |text: &String| serde_json::from_str::<serde_json::Value>(text).unwrap()["token"].clone();
+        let tokens: Vec<_> = both.iter().map(read).filter(|token| !token.is_null()).collect();
+        let [token] = &tokens[..] else { panic!("repetition {repetition}: {both:?}") };
+        // Each edge in turn, whichever held him.
+        let (node, call) = (&nodes[repetition % 2], format!("reserved-{repetition}"));
+        node.dials_with("1001", &call, &format!("X-Edge-Reservation: {}", token.as_str().unwrap()));
+        let (code, bye) = node.final_answer("1001", &call);
+        assert_eq!(code, 200, "repetition {repetition}");
+        node.hangs_up(&bye.unwrap());
+    }
+    for edge in [farm.edge(), &other] {
+        edge.until_no_calls(secs(40));
+    }
+    assert_eq!(other.process.end("TERM", secs(10)), 0);
+    farm.ends_well();
+    redis.end_or_kill("TERM", secs(5));
+}
+
+#[test]
 fn queues_behind_two_edges_that_want_one_agent_at_the_same_moment_ring_him_once() {
     let farm = Farm::new(154).node("weight: 10").node("weight: 10").registrar(&["1001".to_owned()], "");
     let farm = farm.of_two("affinity: strict");
@@ -183,7 +227,8 @@ fn queues_behind_two_edges_that_want_one_agent_at_the_same_moment_ring_him_once(
     let is_ready =
         |edge: &Edge| edge.cli(&["agents"]).stdout.lines().any(|line| line.contains("1001") && line.contains(" ready"));
     let nodes = [Dialler::new(&farm, 1, &farm.edge_at()), Dialler::new(&farm, 2, &farm.other_at())];
-    let repetitions = std::env::var("CORDBOARD_E2E_REPETITIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
+    let repetitions =
+        std::env::var("CORDBOARD_E2E_REPETITIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
     for repetition in 1..=repetitions {
         until("he is ready at both edges", secs(10), || is_ready(farm.edge()) && is_ready(&other));
         let calls = [1, 2].map(|node| format!("both-{repetition}-{node}"));

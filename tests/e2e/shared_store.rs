@@ -286,10 +286,10 @@ async fn what_scripts_find_in_the_place_of_a_count_or_of_a_name_does_them_no_har
     shared.tell("e2e", &[told(false)]).await.unwrap();
     let snapshot = shared.snapshot().await.unwrap();
     assert_eq!(snapshot.entries.iter().map(|stored| stored.octets.as_slice()).collect::<Vec<_>>(), [any.as_slice()]);
-    assert!(shared.gate(&any, call, "e2e", "agents", true).await.unwrap());
-    assert!(!shared.gate(&any, 8, "e2e", "agents", true).await.unwrap(), "the first call holds him");
+    assert!(shared.gate(&any, (call, "e2e", "agents"), true, None).await.unwrap());
+    assert!(!shared.gate(&any, (8, "e2e", "agents"), true, None).await.unwrap(), "the first call holds him");
     shared.tell("e2e", &[told(true)]).await.unwrap();
-    assert!(shared.gate(&any, 8, "e2e", "agents", true).await.unwrap());
+    assert!(shared.gate(&any, (8, "e2e", "agents"), true, None).await.unwrap());
     assert_eq!(shared.snapshot().await.unwrap().entries, []);
 
     let beaten = shared.beat("e2e", b"{}", "2").await.unwrap();

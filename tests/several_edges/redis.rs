@@ -106,9 +106,10 @@ impl Redis {
                     _ => Answer::Full,
                 }
             }
-            Question::Gate { user, key, must_be_free } => {
+            Question::Gate { user, key, must_be_free, token } => {
+                let token = token.map_or_else(Vec::new, |token| format!("{token:016x}").into_bytes());
                 let free = if *must_be_free { "1" } else { "0" };
-                let args = [user.clone(), call_text(key.0), edge.into(), AGENTS.into(), free.into()];
+                let args = [user.clone(), call_text(key.0), edge.into(), AGENTS.into(), free.into(), token];
                 let value = self.scripts.run(&self.scripts.gate, &["gates", "seats", "totals"], &args);
                 Answer::Gate(octets_of(&value) == b"1")
             }

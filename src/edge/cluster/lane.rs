@@ -44,8 +44,9 @@ async fn answered(cluster: &Cluster, question: Question) -> Answer {
                 Err(_) => Answer::Away,
             }
         }
-        Question::Gate { user, key, must_be_free } => {
-            match cluster.shared.gate(&user, key.0, &cluster.edge, AGENTS, must_be_free).await {
+        Question::Gate { user, key, must_be_free, token } => {
+            let seat = (key.0, &*cluster.edge, AGENTS);
+            match cluster.shared.gate(&user, seat, must_be_free, token).await {
                 Ok(is_let_through) => Answer::Gate(is_let_through),
                 Err(_) => Answer::Away,
             }
