@@ -108,7 +108,7 @@ pub trait Others {
         let phones = self.live_phones(aor, clocks);
         let way = |members: &Members, phone: Phone| {
             let edge = members.find(&phone.edge);
-            elsewhere(&phone, edge)
+            elsewhere(&phone, edge, clocks)
         };
         self.with_members(|members| phones.into_iter().map(|phone| way(members, phone)).collect())
     }
@@ -123,7 +123,7 @@ pub trait Others {
 }
 
 /// The way to a phone that registered at another edge: through that edge while it is there.
-fn elsewhere(phone: &Phone, edge: Option<&Member>) -> PhoneElsewhere {
+fn elsewhere(phone: &Phone, edge: Option<&Member>, clocks: Reading) -> PhoneElsewhere {
     let at = |member: &Member| {
         let (protocol, address) = member.heartbeat.address.split_once("://")?;
         Some(Target { protocol: Protocol::from_bytes(protocol.as_bytes())?, address: address.parse().ok()? })
@@ -134,8 +134,11 @@ fn elsewhere(phone: &Phone, edge: Option<&Member>) -> PhoneElsewhere {
         target: phone.flow.target(),
         contact: phone.contact.clone(),
         instance: phone.instance.clone(),
+        reg_id: phone.reg_id,
         preference: phone.preference,
         path: phone.path.clone(),
+        expires: clocks.moment_of(phone.expires),
+        updated: clocks.moment_of(phone.updated),
     }
 }
 

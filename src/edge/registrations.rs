@@ -349,10 +349,9 @@ impl Registry for Registrations {
         self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.phones_elsewhere(aor, cluster.clock.reading()))
     }
 
-    fn take_back_elsewhere(&self, aor: &Aor, taken_back: &dyn Fn() -> TakenBack) {
+    fn take_back_elsewhere(&self, aor: &Aor, taken_back: TakenBack) {
         let Some(cluster) = &self.cluster else { return };
-        let taken_back = taken_back();
-        if taken_back != TakenBack::Nothing && !self.elsewhere(aor).is_empty() {
+        if taken_back != TakenBack::Nothing {
             self.tell_bindings(cluster, aor, taken_back, cluster.clock.reading());
         }
     }

@@ -14,11 +14,12 @@ use crate::dispatch::health::Signal;
 use crate::dispatch::{NoSeat, Pick, Picked};
 use crate::moment::Moment;
 use crate::registrar::auth::Use;
+use crate::registrar::binding::Texts;
 use crate::registrar::register::{Changes, Refusal, TakenBack};
-use crate::registrar::{Aor, Doubt, Table};
+use crate::registrar::{Aor, Binding, Doubt, Table};
 use crate::sip::parse::Fault;
 use crate::sip::{Method, status};
-use crate::transport::flow::{ListenerId, Target};
+use crate::transport::flow::{Flow, ListenerId, Target};
 
 /// What all workers share. The shell puts locks behind it, a simulation does without.
 pub trait World {
@@ -88,7 +89,7 @@ pub trait Registry {
         Vec::new()
     }
     /// A REGISTER was obeyed here: what it takes back goes at other edges too.
-    fn take_back_elsewhere(&self, _: &Aor, _: &dyn Fn() -> TakenBack) {}
+    fn take_back_elsewhere(&self, _: &Aor, _: TakenBack) {}
     /// The calls of an agent.
     fn calls_of(&self, agent: &[u8]) -> Vec<CallKey>;
     /// Takes back a call that was let through and came to nothing before it was a lease.
@@ -112,10 +113,33 @@ pub struct PhoneElsewhere {
     pub contact: Box<[u8]>,
     /// The device.
     pub instance: Option<Box<[u8]>>,
+    /// Which of the device's flows.
+    pub reg_id: u32,
     /// Preference in thousandths.
     pub preference: u16,
     /// The Path.
     pub path: Box<[u8]>,
+    /// When its registration ends.
+    pub expires: Moment,
+    /// When it was last refreshed.
+    pub updated: Moment,
+}
+
+impl PhoneElsewhere {
+    /// It as a binding, for the user's list of them; its flow is the other edge's.
+    pub fn binding(&self) -> Binding {
+        let Target { protocol, address } = self.target;
+        Binding {
+            texts: Texts::new(&self.contact, self.instance.as_deref(), &self.path),
+            flow: Flow { listener: self.listener, protocol, remote: address, connection: None },
+            preference: self.preference,
+            expires: self.expires,
+            updated: self.updated,
+            call_id: 0,
+            cseq: 0,
+            reg_id: self.reg_id,
+        }
+    }
 }
 
 /// What became of a call that wants an agent.

@@ -2,7 +2,8 @@
 
 use crate::dispatch::rules::Source;
 use crate::moment::Moment;
-use crate::registrar::register::{Arrival, Changes, plan, repeated, taken_back, write_answer};
+use crate::registrar::elsewhere::Elsewhere;
+use crate::registrar::register::{Arrival, Changes, TakenBack, plan, repeated, taken_back, write_answer};
 use crate::registrar::{Aor, Binding, Doubt, Service};
 use crate::sip::edit::number;
 use crate::sip::message::Message;
@@ -10,7 +11,7 @@ use crate::sip::uri::Uri;
 use crate::sip::{HeaderName, Method, Request, status};
 use crate::transport::flow::Flow;
 
-use super::contract::{Destination, Event, Registration, Registry, RejectReason, World};
+use super::contract::{Destination, Event, PhoneElsewhere, Registration, Registry, RejectReason, World};
 use super::core::{Core, Inbound};
 use super::route::Routing;
 use super::target::{Decision, by_rules};
@@ -84,9 +85,11 @@ impl<W: World> Core<'_, W> {
             return self.reject(request, flow, source, RejectReason::RegistrarBusy);
         }
         let mut headers = Vec::new();
+        let elsewhere = bindings_elsewhere(registry, aor);
         registry.with_table(aor, &mut |table| {
             let live = |binding: &&Binding| binding.expires > self.now;
-            let bindings: Vec<Binding> = table.find(aor.as_bytes()).iter().filter(live).cloned().collect();
+            let mut bindings: Vec<Binding> = table.find(aor.as_bytes()).iter().filter(live).cloned().collect();
+            bindings.append(&mut Elsewhere::beside(elsewhere.clone(), &bindings).bindings);
             write_answer(&mut headers, request, &bindings, at, Some(&service.domain));
         });
         self.out.events.push(Event::Registered(Changes::default()));
@@ -115,14 +118,21 @@ impl<W: World> Core<'_, W> {
         }
         let arrival = Arrival { flow, now: self.now };
         let (mut headers, mut outcome) = (Vec::new(), Err(RejectReason::RegistrarBusy));
+        let elsewhere = bindings_elsewhere(registry, aor);
+        let mut taken = if elsewhere.is_empty() { TakenBack::Nothing } else { taken_back(request) };
         let mut is_registered = false;
         registry.with_table(aor, &mut |table| {
             let planned = plan(request, arrival, &service.terms, &self.farm.keys, table.find(aor.as_bytes()));
-            outcome = planned.map_err(RejectReason::Register).and_then(|plan| {
+            outcome = planned.map_err(RejectReason::Register).and_then(|mut plan| {
+                let others = Elsewhere::after(&mut plan, elsewhere.clone(), taken.clone(), &service.terms);
                 if plan.changes.added > 0 && !table.has_room() {
                     return Err(RejectReason::RegistrarBusy);
                 }
-                write_answer(&mut headers, request, &plan.bindings, self.now, Some(&service.domain));
+                // Most users have no phones elsewhere, and nothing is copied for them.
+                let all = (!others.bindings.is_empty()).then(|| [&plan.bindings[..], &others.bindings].concat());
+                let all = all.as_deref().unwrap_or(&plan.bindings);
+                write_answer(&mut headers, request, all, self.now, Some(&service.domain));
+                taken = others.taken_back;
                 is_registered = !plan.bindings.is_empty();
                 if !plan.changes.is_none() {
                     table.put(aor, plan.bindings);
@@ -135,7 +145,7 @@ impl<W: World> Core<'_, W> {
             Ok(changes) => {
                 let is_reachable = is_registered || !service.permanents.of(aor.as_bytes()).is_empty();
                 registry.set_registered(aor, is_reachable, self.now);
-                registry.take_back_elsewhere(aor, &|| taken_back(request));
+                registry.take_back_elsewhere(aor, taken);
                 self.out.events.push(Event::Registered(changes));
                 self.answer(request, flow, source, 200, "OK", &headers);
                 if !changes.is_none() {
@@ -232,4 +242,8 @@ impl<W: World> Core<'_, W> {
         number(headers, service.terms.expires_min.as_secs());
         headers.extend_from_slice(b"\r\n");
     }
+}
+
+fn bindings_elsewhere(registry: &dyn Registry, aor: &Aor) -> Vec<Binding> {
+    registry.elsewhere(aor).iter().map(PhoneElsewhere::binding).collect()
 }

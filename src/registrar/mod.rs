@@ -8,6 +8,7 @@ pub mod aor;
 pub mod auth;
 pub mod binding;
 pub mod digest;
+pub mod elsewhere;
 pub mod ended;
 pub mod nonce;
 pub mod permanent;

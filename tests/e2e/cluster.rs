@@ -175,6 +175,38 @@ impl Dialler {
 }
 
 #[test]
+fn a_user_has_one_list_of_phones_over_both_edges() {
+    let farm = Farm::new(157).node("weight: 10").registrar(&["1001".to_owned()], "  max_contacts: 2\n");
+    let farm = farm.of_two("affinity: local");
+    let mut redis = farm.redis();
+    let farm = farm.start_unheard();
+    let mut other = farm.other_edge();
+    let knows = |edge: &Edge, port: &str| edge.cli(&["locate", "1001"]).stdout.contains(&format!(":{port}"));
+    let mut phones = [(5061, farm.edge_at()), (5062, farm.other_at()), (5063, farm.other_at())]
+        .map(|(port, edge)| Phone::on_udp("1001", &farm.phone_at(port), &edge));
+    let mut register = |at: usize| {
+        let binding = phones[at].binding(300);
+        let granted = phones[at].registers(&binding);
+        assert_eq!(granted.code(), 200);
+        let port = |line: &str| line.split([';', '>']).next().unwrap().rsplit(':').next().unwrap().to_owned();
+        let mut ports: Vec<String> = granted.headers("Contact").map(port).collect();
+        ports.sort_unstable();
+        ports
+    };
+    assert_eq!(register(0), ["5061"]);
+    until("the other edge knows him", secs(5), || knows(&other, "5061"));
+    assert_eq!(register(1), ["5061", "5062"]);
+    until("this edge knows both", secs(5), || knows(farm.edge(), "5062"));
+    // The one that was refreshed longest ago makes room, at the edge where it is.
+    assert_eq!(register(2), ["5062", "5063"]);
+    let bindings = || farm.edge().metric("cordboard_bindings", &[]);
+    until("it has gone from the first edge", secs(5), || bindings() == 0.0);
+    assert_eq!(other.process.end("TERM", secs(10)), 0);
+    farm.ends_well();
+    redis.end_or_kill("TERM", secs(5));
+}
+
+#[test]
 fn of_two_who_reserve_an_agent_at_two_edges_at_the_same_moment_one_gets_him_and_calls_him_through_either() {
     let farm = Farm::new(156).node("weight: 10").node("weight: 10").registrar(&["1001".to_owned()], "");
     let farm = farm.of_two("affinity: local");

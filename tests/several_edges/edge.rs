@@ -286,9 +286,8 @@ impl Registry for Process {
         self.phones_elsewhere(aor, self.clocks.reading())
     }
 
-    fn take_back_elsewhere(&self, aor: &Aor, taken_back: &dyn Fn() -> TakenBack) {
-        let taken_back = taken_back();
-        if taken_back != TakenBack::Nothing && !self.elsewhere(aor).is_empty() {
+    fn take_back_elsewhere(&self, aor: &Aor, taken_back: TakenBack) {
+        if taken_back != TakenBack::Nothing {
             self.tell_phones(aor, self.table.borrow().find(aor.as_bytes()), taken_back, self.clocks.reading());
         }
     }
