@@ -24,6 +24,9 @@ const MAGIC_AT: usize = 0;
 const EPOCH_AT: usize = 1;
 const TAIL_AT: usize = 2;
 
+/// The part of the ring, one in so many, that is filled before an empty ring begins again at its front.
+const FILLED_PART: u64 = 16;
+
 /// A record's head: its mark, then length and checksum.
 const HEAD: u64 = 16;
 
@@ -93,6 +96,19 @@ impl Journal {
             }
             tail = next;
             self.word(TAIL_AT).store(tail, Ordering::Release);
+        }
+        self.begin_again(tail);
+    }
+
+    /// Goes back to the front of a ring that is empty: what is written between two readings stays in the same few pages, and only these
+    /// take memory. What is behind the tail already is room for those who append before they see the tail move.
+    fn begin_again(&self, tail: u64) {
+        if tail % self.capacity < self.capacity / FILLED_PART {
+            return;
+        }
+        let front = tail.next_multiple_of(self.capacity);
+        if self.head.compare_exchange(tail, front, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.word(TAIL_AT).store(front, Ordering::Release);
         }
     }
 
@@ -249,6 +265,40 @@ mod tests {
                 journal.append(record).unwrap();
             }
             assert_eq!(drain(&journal), records, "turn {turn}");
+        }
+    }
+
+    #[test]
+    fn a_ring_that_is_read_in_time_uses_its_front_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let journal = small(&path, |_| panic!("new"));
+        for turn in 0..100u8 {
+            let records = vec![vec![turn + 1; 20]; usize::from(turn % 5)];
+            records.iter().for_each(|record| journal.append(record).unwrap());
+            assert_eq!(drain(&journal), records, "turn {turn}");
+        }
+        let octets = std::fs::read(&path).unwrap();
+        let used = octets.iter().rposition(|octet| *octet != 0).unwrap() as u64 - PAGE;
+        assert!(used < 1_024 / FILLED_PART + 4 * (HEAD + 24), "{used}");
+    }
+
+    #[test]
+    fn a_ring_that_began_again_is_filled_over_its_end_and_read_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let mut expected = Vec::new();
+        for run in 1..20u8 {
+            let mut left = Vec::new();
+            let journal = small(&path, |record| left.push(record.to_vec()));
+            assert_eq!(left, expected, "run {run}");
+            for length in [200, usize::from(run)] {
+                journal.append(&vec![run; length]).unwrap();
+                assert_eq!(drain(&journal), [vec![run; length]]);
+            }
+            let fits = (0..100).take_while(|_| journal.append(&[run; 90]).is_ok()).count();
+            assert!((7..10).contains(&fits), "{fits}");
+            expected = vec![vec![run; 90]; fits];
         }
     }
 
