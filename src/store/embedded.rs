@@ -37,8 +37,9 @@ const LOG_LEN_CARRIED: u64 = 32 << 20;
 /// Octets of the longest log. Beyond it who writes waits for the database.
 const LOG_LEN_MAX: u64 = 256 << 20;
 
-/// Octets of the database that are kept in memory: all of it is read once, and then it is only written.
-const CACHE_LEN: usize = 32 << 20;
+/// Octets of the database that are kept in memory: all of it is read once, and then it is only written. What is written stays there until
+/// it is full, whatever it is good for; the kernel has the same pages, a system call away.
+const CACHE_LEN: usize = 4 << 20;
 
 /// Pause between two commits of leases. What a machine that loses power may lose.
 const COMMIT_PAUSE: Duration = Duration::from_millis(250);
