@@ -58,6 +58,44 @@ impl Errand {
     }
 }
 
+/// What is being sent for one call. Most calls have nothing, and it takes a word of their memory.
+#[derive(Debug, Default)]
+pub struct Errands(Option<Box<List>>);
+
+#[derive(Debug, Default)]
+struct List(Vec<Errand>);
+
+impl Errands {
+    /// Adds one.
+    pub fn push(&mut self, errand: Errand) {
+        self.0.get_or_insert_default().0.push(errand);
+    }
+
+    /// Forgets those that are not to be kept.
+    pub fn retain(&mut self, keep: impl FnMut(&Errand) -> bool) {
+        let Some(list) = &mut self.0 else { return };
+        list.0.retain(keep);
+        if list.0.is_empty() {
+            self.0 = None;
+        }
+    }
+
+    /// All of them, in the order they came.
+    pub fn iter(&self) -> impl Iterator<Item = &Errand> {
+        self.0.iter().flat_map(|list| &list.0)
+    }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Errand> {
+        self.0.iter_mut().flat_map(|list| &mut list.0)
+    }
+
+    /// True without one.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// A target as the edge reaches it from a listener of its own.
 pub fn way_to(listener: ListenerId, target: Target) -> Way {
     Way::Target { listener, target }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::moment::Moment;
 use crate::transport::flow::{Flow, ListenerId, Protocol, Target};
 
-use super::errand::{Errand, T64};
+use super::errand::{Errands, T64};
 use super::key::CallKey;
 use super::seat::{NodeId, PoolId, Seat};
 use super::tries::Cause;
@@ -89,9 +89,7 @@ pub struct Lease {
     /// The negotiated session timer (RFC 4028): its interval and when it runs out.
     pub session: Option<SessionTimer>,
     /// What is being sent for it.
-    pub errands: Vec<Errand>,
-    /// When the wheel will bring it up next.
-    pub scheduled: Moment,
+    pub errands: Errands,
 }
 
 /// Whether the agent's side holds a call (RFC 3264 section 8.4).
@@ -327,8 +325,7 @@ impl Lease {
             opened: now,
             deadline: ends,
             session: None,
-            errands: Vec::new(),
-            scheduled: Moment::NEVER,
+            errands: Errands::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::moment::Moment;
 use super::history::History;
 use super::key::CallKey;
 use super::lease::{Lease, Phase};
-use super::wheel::{Entry, Wheel};
+use super::wheel::{Entry, Wheel, end_of};
 
 /// A lease's place in its shard, good until the lease is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Shard {
 #[derive(Debug)]
 struct Place {
     generation: u32,
+    /// The tick at which the wheel will bring the lease up next, or [`NEVER`].
+    scheduled: u32,
     lease: Option<Box<Lease>>,
     /// Place in [`Shard::trying`], or [`NOWHERE`].
     trying_at: u32,
@@ -48,6 +50,7 @@ struct Place {
 }
 
 const NOWHERE: u32 = u32::MAX;
+const NEVER: u32 = u32::MAX;
 
 /// Calls that are over but have something to do yet, and are passed over at a time when room is made.
 const BUSY_MAX: usize = 8;
@@ -96,10 +99,10 @@ impl Shard {
         }
         let hash = lease.key.table_hash();
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Place { generation: 0, lease: None, trying_at: NOWHERE, is_over: false });
+            self.slots.push(Place { generation: 0, scheduled: NEVER, lease: None, trying_at: NOWHERE, is_over: false });
             self.slots.len() as u32 - 1
         });
-        self.slots[index as usize].lease = Some(Box::new(Lease { scheduled: Moment::NEVER, ..lease }));
+        self.slots[index as usize].lease = Some(Box::new(lease));
         let slots = &self.slots;
         let hash_of = |i: &u32| slots[*i as usize].lease.as_ref().map_or(0, |l| l.key.table_hash());
         self.table.insert_unique(hash, index, hash_of);
@@ -113,9 +116,9 @@ impl Shard {
         let place = &mut self.slots[slot.0 as usize];
         let Some(lease) = place.lease.as_mut() else { return };
         let due = lease.due();
-        if due < lease.scheduled {
+        if place.scheduled == NEVER || due < end_of(place.scheduled) {
             let entry = Entry { slot: slot.0, generation: place.generation, tick: 0 };
-            lease.scheduled = self.wheel.insert(entry, due);
+            place.scheduled = self.wheel.insert(entry, due);
         }
         let is_trying = matches!(lease.phase, Phase::Trying(_));
         let is_over = matches!(lease.phase, Phase::Ended { .. });
@@ -212,7 +215,7 @@ impl Shard {
         let place = &mut self.slots[index as usize];
         let lease = place.lease.take().expect("a slot has a lease");
         place.generation = place.generation.wrapping_add(1);
-        place.is_over = false;
+        (place.is_over, place.scheduled) = (false, NEVER);
         if let Ok(found) = self.table.find_entry(lease.key.table_hash(), |i| *i == index) {
             found.remove();
         }
@@ -229,12 +232,12 @@ impl Shard {
             if place.generation != entry.generation {
                 continue;
             }
-            let Some(lease) = place.lease.as_mut() else { continue };
+            let Some(lease) = place.lease.as_ref() else { continue };
             // An entry from before the deadline was drawn nearer comes up as well, and means nothing.
-            if lease.scheduled != entry.due() {
+            if place.scheduled != entry.tick {
                 continue;
             }
-            lease.scheduled = Moment::NEVER;
+            place.scheduled = NEVER;
             let slot = Slot(entry.slot);
             if lease.due() <= now {
                 act(self, slot);
@@ -277,10 +280,12 @@ impl Shard {
         assert_eq!(over, listed, "every call that is over is listed");
         let trying = self.iter().filter(|lease| matches!(lease.phase, Phase::Trying(_))).count();
         assert_eq!(trying, self.trying.len(), "every unanswered INVITE is listed");
+        for place in &self.slots {
+            assert_eq!(place.lease.is_some(), place.scheduled != NEVER, "every lease is in the wheel");
+        }
         for lease in self.iter() {
             let over = matches!(lease.phase, Phase::Ended { .. });
             assert_eq!(lease.seat.is_none(), over, "a call takes a place exactly until it is over");
-            assert!(lease.scheduled < Moment::NEVER, "every lease is in the wheel");
             if let Some(seat) = &lease.seat {
                 assert_eq!(seat.node(), lease.node, "the place is on the node that has the call");
             }

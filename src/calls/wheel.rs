@@ -14,13 +14,27 @@ pub const TICK: Duration = Duration::from_millis(10);
 /// Buckets; one turn takes 41 seconds, longer than any of SIP's transaction timers.
 const BUCKETS: u64 = 4_096;
 
-/// Entries by due time.
+/// Entries by due time. All of them are in one piece of memory, and a bucket is a ring of them: a bucket that was full once
+/// keeps nothing.
 #[derive(Debug)]
 pub struct Wheel {
-    buckets: Vec<Vec<Entry>>,
+    /// The place of each bucket's last entry, or [`NOWHERE`].
+    buckets: Vec<u32>,
+    places: Vec<Place>,
+    /// The first place that is free, or [`NOWHERE`]; each one names the next.
+    free: u32,
     /// The tick up to which everything was taken out.
     done: u64,
 }
+
+/// An entry and the place of the one behind it; behind a bucket's last one is its first.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    entry: Entry,
+    next: u32,
+}
+
+const NOWHERE: u32 = u32::MAX;
 
 /// One entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,27 +47,43 @@ pub struct Entry {
     pub tick: u32,
 }
 
-impl Entry {
-    /// The moment by which it comes out.
-    pub fn due(self) -> Moment {
-        Moment::from_micros(u64::from(self.tick) * tick_micros())
-    }
+/// The moment at which a tick is over.
+pub fn end_of(tick: u32) -> Moment {
+    Moment::from_micros(u64::from(tick) * tick_micros())
 }
 
 impl Wheel {
     /// An empty wheel that starts turning at `now`.
     pub fn new(now: Moment) -> Self {
-        Wheel { buckets: vec![Vec::new(); BUCKETS as usize], done: tick(now) }
+        Wheel { buckets: vec![NOWHERE; BUCKETS as usize], places: Vec::new(), free: NOWHERE, done: tick(now) }
     }
 
     /// Puts an entry in. It comes out at `at` or up to a tick later; a time beyond one turn comes out after one turn.
-    /// Returns the moment by which it will have come out.
-    pub fn insert(&mut self, entry: Entry, at: Moment) -> Moment {
+    /// Returns the tick by whose end it will have come out.
+    pub fn insert(&mut self, entry: Entry, at: Moment) -> u32 {
         let due = (tick(at).saturating_add(1)).clamp(self.done + 1, self.done + BUCKETS - 1);
         // Ticks of 10 ms fill 32 bits after 497 days; the wheel's clock starts with the process.
         let entry = Entry { tick: due as u32, ..entry };
-        self.buckets[(due % BUCKETS) as usize].push(entry);
-        entry.due()
+        let place = self.put(entry);
+        let last = std::mem::replace(&mut self.buckets[(due % BUCKETS) as usize], place);
+        if last != NOWHERE {
+            let first = std::mem::replace(&mut self.places[last as usize].next, place);
+            self.places[place as usize].next = first;
+        }
+        entry.tick
+    }
+
+    /// Puts an entry into a free place, alone in its ring.
+    fn put(&mut self, entry: Entry) -> u32 {
+        let place = self.free;
+        let Some(free) = self.places.get_mut(place as usize) else {
+            let place = self.places.len() as u32;
+            self.places.push(Place { entry, next: place });
+            return place;
+        };
+        self.free = free.next;
+        *free = Place { entry, next: place };
+        place
     }
 
     /// Moves everything that is due into `out`.
@@ -62,9 +92,28 @@ impl Wheel {
         // After a long pause one turn visits every bucket.
         let from = (self.done + 1).max(until.saturating_sub(BUCKETS - 1));
         for due in from..=until {
-            out.append(&mut self.buckets[(due % BUCKETS) as usize]);
+            self.empty((due % BUCKETS) as usize, out);
         }
         self.done = self.done.max(until);
+    }
+
+    /// Moves what is in a bucket into `out`, first come first, and makes its places free.
+    fn empty(&mut self, bucket: usize, out: &mut Vec<Entry>) {
+        let last = std::mem::replace(&mut self.buckets[bucket], NOWHERE);
+        if last == NOWHERE {
+            return;
+        }
+        let first = std::mem::replace(&mut self.places[last as usize].next, self.free);
+        self.free = first;
+        let mut at = first;
+        loop {
+            let place = self.places[at as usize];
+            out.push(place.entry);
+            if at == last {
+                return;
+            }
+            at = place.next;
+        }
     }
 }
 
@@ -117,6 +166,22 @@ mod tests {
         wheel.insert(entry(7), at(3_600_000));
         assert!(due(&mut wheel, 40_000).is_empty());
         assert_eq!(due(&mut wheel, 41_000), [7]);
+    }
+
+    #[test]
+    fn entries_of_one_bucket_come_out_in_the_order_they_came_and_their_places_are_used_again() {
+        let mut wheel = Wheel::new(at(0));
+        for turn in 1..200u64 {
+            let (near, far) = (turn * 100, turn * 100 + 40);
+            for slot in 0..5 {
+                wheel.insert(entry(slot), at(if slot % 2 == 0 { near } else { far }));
+            }
+            let mut out = Vec::new();
+            wheel.take_due(at(near + 20), &mut out);
+            assert_eq!(out.iter().map(|entry| entry.slot).collect::<Vec<_>>(), [0, 2, 4], "turn {turn}");
+            assert_eq!(due(&mut wheel, far + 20), [1, 3], "turn {turn}");
+        }
+        assert_eq!(wheel.places.len(), 5);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::calls::errand::T1;
+use crate::calls::errand::{Errands, T1};
 use crate::calls::history::{Candidates, Choice, End, EndCause, Explanation, TryRecord};
 use crate::calls::lease::{Hold, Invite, Names, Resend, Told, Try, TryState, Way};
 use crate::calls::ledger::Slot;
@@ -205,8 +205,7 @@ impl<W: World> Core<'_, W> {
             opened: self.now,
             deadline: self.now + self.farm.calls.ring_timeout,
             session: None,
-            errands: Vec::new(),
-            scheduled: Moment::NEVER,
+            errands: Errands::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::calls::errand::Errands;
 use crate::calls::lease::{Hold, Invite, Names, SessionTimer, Told, Try, TryState, Way};
 use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Seat};
 use crate::dispatch::Farm;
@@ -80,8 +81,7 @@ pub fn restored(
         opened,
         deadline,
         session,
-        errands: Vec::new(),
-        scheduled: Moment::NEVER,
+        errands: Errands::default(),
     })
 }
 
