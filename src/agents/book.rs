@@ -9,7 +9,7 @@ use crate::registrar::{AgentPolicy, Aor, Gate};
 use super::agent::{Agent, AgentCall, CALLS_MAX, Doing, Intent, State};
 use super::history::{Cause, Entry, kept};
 use super::idle::{Idle, Skills};
-use super::reservation::{HOLD_MAX, Heard, LOST_HOLD, Reservation, Reservations, Wanted};
+use super::reservation::{HOLD_MAX, Held, LOST_HOLD, Reservation, Reservations, Wanted};
 
 /// Agents of whom nothing but their history is known. Where everybody may register, names could come without end.
 const GONE_MAX: usize = 10_000;
@@ -208,31 +208,25 @@ impl Book {
             self.counts.refused += 1;
             return None;
         };
-        let ends = now + wanted.hold.min(HOLD_MAX);
-        let idle_since = self.agents.get_mut(aor.as_bytes())?.idle_since.unwrap_or(now);
-        let queue = wanted.queue.and_then(kept);
-        self.hold(&aor, Reservation { token: wanted.token, ends, idle_since, queue }, now);
+        self.hold(&aor, Held { token: wanted.token, ends: now + wanted.hold, queue: wanted.queue }, now);
         self.counts.made += 1;
         Some(aor)
     }
 
     /// Somebody was quicker with him at another edge: he stays held until that edge is heard, and not for long.
     pub fn lose_reservation(&mut self, aor: &Aor, now: Moment) {
-        if let Some(reservation) = self.end_reservation(aor) {
+        let lost = self.find(aor.as_bytes()).and_then(|agent| agent.reservation.clone());
+        if let Some(lost) = lost {
             self.counts.made -= 1;
-            self.hold(aor, Reservation { ends: reservation.ends.min(now + LOST_HOLD), ..reservation }, now);
+            let ends = lost.ends.min(now + LOST_HOLD);
+            self.hold(aor, Held { token: lost.token, ends, queue: lost.queue.as_deref() }, now);
         }
     }
 
-    /// Notes that he is held for a call, as another edge says, until the reservation ends.
-    pub fn hear_reservation(&mut self, aor: &Aor, heard: Heard<'_>, now: Moment) {
+    /// Notes that he is held for a call, as another edge says.
+    pub fn hear_reservation(&mut self, aor: &Aor, held: Held<'_>, now: Moment) {
         self.tick(now);
-        let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
-        let idle_since = agent.idle_since.unwrap_or(now);
-        let ends = heard.ends.min(now + HOLD_MAX);
-        let reservation = Reservation { token: heard.token, ends, idle_since, queue: heard.queue.and_then(kept) };
-        self.end_reservation(aor);
-        self.hold(aor, reservation, now);
+        self.hold(aor, held, now);
     }
 
     /// Notes that the call came for which he was held, at another edge. One that was held again since stays held.
@@ -244,12 +238,16 @@ impl Book {
         }
     }
 
-    fn hold(&mut self, aor: &Aor, reservation: Reservation, now: Moment) {
+    /// Holds somebody who is known. Whoever was held before keeps the place in the line that he had then.
+    fn hold(&mut self, aor: &Aor, held: Held<'_>, now: Moment) {
+        let before = self.end_reservation(aor).map(|reservation| reservation.idle_since);
         let Some(agent) = self.agents.get_mut(aor.as_bytes()) else { return };
-        let queue = reservation.queue.clone();
-        self.reservations.insert((reservation.ends, aor.clone()));
-        agent.reservation = Some(Box::new(reservation));
-        self.report(aor, Cause::Reserved, queue.as_deref(), now);
+        let idle_since = before.or(agent.idle_since).unwrap_or(now);
+        let ends = held.ends.min(now + HOLD_MAX);
+        let queue = held.queue.and_then(kept);
+        agent.reservation = Some(Box::new(Reservation { token: held.token, ends, idle_since, queue }));
+        self.reservations.insert((ends, aor.clone()));
+        self.report(aor, Cause::Reserved, held.queue, now);
     }
 
     fn end_reservation(&mut self, aor: &Aor) -> Option<Reservation> {

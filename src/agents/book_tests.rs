@@ -268,7 +268,7 @@ fn who_is_reserved_is_free_for_the_call_that_shows_the_token_and_for_no_queue_el
 #[test]
 fn whom_another_edge_holds_is_free_for_its_call_alone_until_that_came() {
     let (mut book, bert) = (three(), aor("bert"));
-    let heard = |token| Heard { token, ends: at(25), queue: Some("q700") };
+    let heard = |token| Held { token, ends: at(25), queue: Some("q700") };
     book.hear_reservation(&bert, heard(7), at(20));
     assert_eq!(book.state(b"bert", at(20)), State::Ringing);
     assert_eq!(reserve(&mut book, &["sales"], 8, 20), "carl");
@@ -292,6 +292,16 @@ fn who_was_held_elsewhere_first_stays_held_for_a_moment() {
     book.tick(at(21));
     assert_eq!(book.state(b"bert", at(21)), State::Ready);
     assert_eq!((book.reservations().made, book.reservations.len()), (1, 1));
+}
+
+#[test]
+fn who_was_held_here_and_then_elsewhere_for_nothing_keeps_his_place_in_the_line() {
+    let mut book = three();
+    assert_eq!(reserve(&mut book, &[], 7, 20), "anna");
+    book.lose_reservation(&anna(), at(20));
+    book.hear_reservation(&anna(), Held { token: 8, ends: at(25), queue: None }, at(20));
+    book.tick(at(25));
+    assert_eq!(reserve(&mut book, &[], 9, 26), "anna");
 }
 
 #[test]

@@ -13,12 +13,12 @@ pub const HOLD_MAX: Duration = Duration::from_secs(60);
 /// How long an agent stays held here whom another edge was quicker to hold, if that edge is not heard.
 pub const LOST_HOLD: Duration = Duration::from_secs(1);
 
-/// That an agent is held, as another edge says.
+/// That an agent is to be held, here or as another edge says.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
+pub struct Held<'a> {
     /// What the call shows.
     pub token: u64,
-    /// When it ends by itself.
+    /// When it ends by itself, after [`HOLD_MAX`] at the latest.
     pub ends: Moment,
     /// The queue that his wrap-up goes by.
     pub queue: Option<&'a str>,

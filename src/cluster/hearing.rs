@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::agents::ends::{Ends, Stage};
-use crate::agents::reservation::Heard;
+use crate::agents::reservation::Held;
 use crate::agents::{Cause, Intent};
 use crate::calls::ledger::Slot;
 use crate::calls::{CallKey, Lease, NodeId, Phase, PoolId, Shard};
@@ -240,7 +240,7 @@ impl<H: Here, O: Others> Among<'_, H, O> {
         let (clocks, ahead) = (self.here.clocks(), self.others.clock_ahead(edge, self.here.clocks()));
         let ends = until.map(|until| clocks.moment_of(until.saturating_add_signed(-ahead)));
         self.here.with_book(|book| match ends {
-            Some(ends) if ends > clocks.now => book.hear_reservation(&aor, Heard { token, ends, queue }, clocks.now),
+            Some(ends) if ends > clocks.now => book.hear_reservation(&aor, Held { token, ends, queue }, clocks.now),
             Some(_) => {}
             None => book.hear_used(&aor, token, clocks.now),
         });
