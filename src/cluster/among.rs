@@ -130,8 +130,7 @@ fn elsewhere(phone: &Phone, edge: Option<&Member>, clocks: Reading) -> PhoneElse
     };
     PhoneElsewhere {
         edge: edge.and_then(at),
-        listener: phone.flow.listener(),
-        target: phone.flow.target(),
+        flow: phone.flow.flow(),
         contact: phone.contact.clone(),
         instance: phone.instance.clone(),
         reg_id: phone.reg_id,

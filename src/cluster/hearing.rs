@@ -13,7 +13,7 @@ use crate::dispatch::node::Admin;
 use crate::registrar::binding::same_uri;
 use crate::registrar::register::TakenBack;
 use crate::registrar::{Aor, Binding};
-use crate::store::contract::LEASE_LEN_MAX;
+use crate::store::contract::{LEASE_LEN_MAX, by_clock};
 use crate::store::{SavedAdmin, SavedBinding, SavedLease, saving};
 
 use super::Entry;
@@ -152,30 +152,34 @@ impl<H: Here, O: Others> Among<'_, H, O> {
     /// Another edge says that a call is over which is here. One that was inherited from an edge that was not gone, but cut off, ended there. Of any
     /// other one this edge knows better, and says so.
     fn hear_end_of_own(&self, key: CallKey) {
-        let is_over = self.others.with_peers(|peers| peers.touch(key));
-        let lease = self.here.with_shard(key, |shard| {
-            let slot = shard.find(key).filter(|slot| shard.lease(*slot).is_open())?;
-            if !is_over {
-                shard.save(slot);
-                return None;
-            }
-            Some(shard.remove(slot))
-        });
-        if let Some(lease) = lease {
-            self.forget(lease);
+        if self.others.with_peers(|peers| peers.touch(key)) {
+            return self.forget_open(key);
         }
+        self.here.with_shard(key, |shard| {
+            let open = shard.find(key).filter(|slot| shard.lease(*slot).is_open());
+            open.into_iter().for_each(|slot| shard.save(slot));
+        });
     }
 
-    /// A call that was here is over, as others know.
-    pub(super) fn forget(&self, lease: Lease) {
+    /// A call that is here is over, as others know.
+    pub(super) fn forget_open(&self, key: CallKey) {
+        let Some(lease) = self.take_open(key) else { return };
         let now = self.here.clocks().now;
         if let Some(service) = self.here.with_farm(|farm| farm.registrar.clone()) {
             for (aor, note) in (Ends { stage: Stage::Over, ..Ends::of(&lease, service.agents) }).notes() {
                 self.here.with_book(|book| book.note(&aor, note, &service.policy, now));
             }
         }
-        self.here.forget_call(lease.key);
+        self.here.forget_call(key);
         lease.seat.into_iter().for_each(|seat| self.here.give_back(seat));
+    }
+
+    /// Takes a call that is open out of what is here.
+    fn take_open(&self, key: CallKey) -> Option<Lease> {
+        self.here.with_shard(key, |shard| {
+            let slot = shard.find(key).filter(|slot| shard.lease(*slot).is_open())?;
+            Some(shard.remove(slot))
+        })
     }
 
     /// Whether a word is later than any that is remembered.
@@ -225,7 +229,7 @@ impl<H: Here, O: Others> Among<'_, H, O> {
         if is_moving && !is_older {
             self.here.end_moved(&aor, has_moved);
         }
-        self.others.with_homes(|homes| homes.put(&aor, edge, phones.clone()));
+        self.others.with_homes(|homes| homes.put(&aor, edge, phones));
         self.note_registered(&aor);
     }
 
@@ -238,7 +242,7 @@ impl<H: Here, O: Others> Among<'_, H, O> {
     fn hear_held(&self, edge: &str, user: &[u8], token: u64, until: Option<u64>, queue: Option<&str>) {
         let Some(aor) = Aor::from_user(user) else { return };
         let (clocks, ahead) = (self.here.clocks(), self.others.clock_ahead(edge, self.here.clocks()));
-        let ends = until.map(|until| clocks.moment_of(until.saturating_add_signed(-ahead)));
+        let ends = until.map(|until| clocks.moment_of(by_clock(until, ahead)));
         self.here.with_book(|book| match ends {
             Some(ends) if ends > clocks.now => book.hear_reservation(&aor, Held { token, ends, queue }, clocks.now),
             Some(_) => {}
@@ -285,11 +289,7 @@ impl<H: Here, O: Others> Among<'_, H, O> {
 
     /// A call that another edge has is no longer here. Nothing about it is over.
     fn let_go(&self, key: CallKey) {
-        let lease = self.here.with_shard(key, |shard| {
-            let slot = shard.find(key).filter(|slot| shard.lease(*slot).is_open())?;
-            Some(shard.remove(slot))
-        });
-        if let Some(lease) = lease {
+        if let Some(lease) = self.take_open(key) {
             lease.seat.into_iter().for_each(|seat| self.here.give_back(seat));
             self.here.forget_call(key);
         }

@@ -9,11 +9,22 @@ use crate::store::{SavedLease, saving};
 
 use super::Entry;
 use super::among::{Among, Here, Others};
+use super::following::Next;
 
 impl<H: Here, O: Others> Among<'_, H, O> {
+    /// Makes up for what was missed, before what the store holds is taken in; `own` are the calls that this edge has.
+    pub fn make_up_for(&self, next: Next, own: &[CallKey], entries: &[Stored]) {
+        match next {
+            // What this edge had first: what the others told since goes before it.
+            Next::Start => self.hear_own_at_start(entries),
+            Next::EndMissing => self.end_missing(own, entries),
+            Next::GoOn | Next::Afresh | Next::Wait => {}
+        }
+    }
+
     /// Takes in what this edge told before it started anew. A call that its disk does not know has ended, or was lost with the machine's power:
     /// then its next message makes it known again. Phones that its disk does not know were on another disk.
-    pub fn hear_own_at_start(&self, entries: &[Stored]) {
+    fn hear_own_at_start(&self, entries: &[Stored]) {
         let clocks = self.here.clocks();
         let own = entries
             .iter()
@@ -75,7 +86,7 @@ impl<H: Here, O: Others> Among<'_, H, O> {
 
     /// Ends what is over and whose end has left the log before this edge could read it: what the store does not hold, of the others'
     /// calls and phones, and of its own calls those that the others were told all about.
-    pub fn end_missing(&self, own: &[CallKey], entries: &[Stored]) {
+    fn end_missing(&self, own: &[CallKey], entries: &[Stored]) {
         let there = calls_among(entries);
         let of_others: Vec<CallKey> = self.others.with_peers(|peers| peers.iter().map(|(key, _)| key).collect());
         of_others.into_iter().filter(|key| !there.contains(key)).for_each(|key| self.hear_end(key));
@@ -95,14 +106,6 @@ impl<H: Here, O: Others> Among<'_, H, O> {
             self.others.with_homes(|homes| homes.put(&aor, &edge, Vec::new()));
             self.note_registered(&aor);
         }
-    }
-
-    fn forget_open(&self, key: CallKey) {
-        let lease = self.here.with_shard(key, |shard| {
-            let slot = shard.find(key).filter(|slot| shard.lease(*slot).is_open())?;
-            Some(shard.remove(slot))
-        });
-        lease.into_iter().for_each(|lease| self.forget(lease));
     }
 }
 

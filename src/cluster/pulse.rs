@@ -19,7 +19,6 @@ const UNREADABLE_MAX: usize = 64;
 /// What is kept from one heartbeat to the next.
 #[derive(Debug, Default)]
 pub struct Pulse {
-    epoch: Option<String>,
     /// When the last one came back.
     heard: Moment,
     time_of_day: TimeOfDay,
@@ -47,11 +46,6 @@ pub struct Heard {
 }
 
 impl Pulse {
-    /// The epoch that the last heartbeat brought.
-    pub fn epoch(&self) -> Option<&str> {
-        self.epoch.as_deref()
-    }
-
     /// Takes in what a heartbeat brought back. Who did not beat for so long is gone.
     pub fn hear<H: Here, O: Others>(
         &mut self,
@@ -59,11 +53,7 @@ impl Pulse {
         beaten: &Beaten,
         gone_after: Duration,
     ) -> Heard {
-        let was_emptied = self.epoch.as_ref().is_some_and(|epoch| *epoch != beaten.epoch);
-        if was_emptied {
-            among.others.with_untold(super::Untold::begin_anew);
-        }
-        self.epoch = Some(beaten.epoch.clone());
+        let was_emptied = among.others.with_untold(|untold| untold.heed_epoch(&beaten.epoch));
         self.heed_time_of_day(among);
         let is_first_one = self.heard == Moment::ZERO;
         let own = among.others.edge();

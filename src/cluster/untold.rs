@@ -21,6 +21,8 @@ const BATCH_MAX: usize = 256;
 pub struct Untold {
     waiting: VecDeque<Told>,
     owes_all: bool,
+    /// The epoch of the store that the last heartbeat brought.
+    epoch: Option<String>,
     /// This edge has heard what the others know, and may speak: what it kept on disk may have ended since.
     has_listened: bool,
     /// The last word about each call that has not come back in the log, as a hash: whatever comes from there before was said before.
@@ -36,6 +38,7 @@ impl Default for Untold {
         Untold {
             waiting: VecDeque::new(),
             owes_all: true,
+            epoch: None,
             has_listened: false,
             unheard: HashMap::new(),
             over: HashSet::new(),
@@ -93,19 +96,27 @@ impl Untold {
         self.over.contains(&key)
     }
 
-    /// From now on what waits is told: this edge has heard what the others know.
-    pub fn has_listened(&mut self) {
-        self.has_listened = true;
+    /// The epoch of the store that the last heartbeat brought; none before the first one.
+    pub fn epoch(&self) -> Option<&str> {
+        self.epoch.as_deref()
     }
 
-    /// Notes that the store was found empty: everything that is known has to be told, after what the others tell was heard.
-    pub fn begin_anew(&mut self) {
-        (self.owes_all, self.has_listened) = (true, false);
+    /// Notes the epoch that a heartbeat brought. True when it is another one than before: the store was found empty, and everything that is
+    /// known has to be told, after what the others tell was heard.
+    pub fn heed_epoch(&mut self, epoch: &str) -> bool {
+        if self.epoch.as_deref() == Some(epoch) {
+            return false;
+        }
+        let was_emptied = self.epoch.replace(epoch.to_owned()).is_some();
+        if was_emptied {
+            (self.owes_all, self.has_listened) = (true, false);
+        }
+        was_emptied
     }
 
-    /// Whether this edge has heard what the others know.
-    pub fn may_speak(&self) -> bool {
-        self.has_listened
+    /// From now on what waits is told: this edge has heard what the others know, as of an epoch that is not over.
+    pub fn has_listened(&mut self, epoch: Option<&str>) {
+        self.has_listened |= self.epoch() == epoch;
     }
 
     /// Notes that everything that is known has to be told: the store was found empty, or entries were lost.
@@ -203,9 +214,22 @@ mod tests {
         let mut untold = Untold::default();
         word(&mut untold, "1");
         assert!(untold.is_empty() && !untold.take_debt() && untold.take().is_empty());
-        untold.has_listened();
+        untold.has_listened(None);
         assert!(!untold.is_empty() && untold.take_debt());
         assert_eq!(names(&untold.take()), ["n:1"]);
+    }
+
+    #[test]
+    fn an_edge_listens_again_when_the_store_was_emptied() {
+        let mut untold = Untold::default();
+        assert!(!untold.heed_epoch("a") && !untold.heed_epoch("a"));
+        untold.has_listened(Some("a"));
+        assert!(untold.take_debt() && untold.is_empty());
+        assert!(untold.heed_epoch("b"));
+        untold.has_listened(Some("a"));
+        assert!(untold.is_empty() && !untold.take_debt(), "what it heard was told in an epoch that is over");
+        untold.has_listened(Some("b"));
+        assert!(untold.take_debt());
     }
 
     fn word(untold: &mut Untold, user: &str) {

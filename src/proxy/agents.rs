@@ -92,19 +92,19 @@ impl<W: World> Core<'_, W> {
 
     fn contact_elsewhere(&self, request: Request<'_>, phone: PhoneElsewhere) -> Option<Contact> {
         let Some(edge) = phone.edge else {
-            let way = Way::Target { listener: phone.listener, target: phone.target };
-            let is_reachable = phone.target.protocol.is_unreliable();
+            let way = Way::Target { listener: phone.flow.listener, target: phone.flow.target() };
+            let is_reachable = phone.flow.protocol.is_unreliable();
             return is_reachable.then_some(Contact { way, uri: phone.contact, routes: phone.path });
         };
-        let own = self.farm.listener_for(edge, phone.listener)?;
-        let here = Flow { listener: phone.listener, protocol: edge.protocol, remote: own.bind, connection: None };
+        let own = self.farm.listener_for(edge, phone.flow.listener)?;
+        let here = Flow { listener: phone.flow.listener, protocol: edge.protocol, remote: own.bind, connection: None };
         // Authentic for that edge too, since the farm has one secret: from here to the phone, and back here.
         let token = Token {
             caller: here,
             to_caller: ToCaller::Edge,
             caller_tag: tag_hash(&self.farm.keys, request.from_tag()),
-            node_listener: phone.listener,
-            node: phone.target,
+            node_listener: phone.flow.listener,
+            node: phone.flow.target(),
         };
         let mut routes = format!("<sip:{};transport={};lr;", edge.address, edge.protocol.lower()).into_bytes();
         routes.extend_from_slice(PARAM);

@@ -19,7 +19,7 @@ use crate::registrar::register::{Changes, Refusal, TakenBack};
 use crate::registrar::{Aor, Binding, Doubt, Table};
 use crate::sip::parse::Fault;
 use crate::sip::{Method, status};
-use crate::transport::flow::{Flow, ListenerId, Target};
+use crate::transport::flow::{Flow, Target};
 
 /// What all workers share. The shell puts locks behind it, a simulation does without.
 pub trait World {
@@ -105,10 +105,8 @@ pub trait Registry {
 pub struct PhoneElsewhere {
     /// Where that edge is; none when it is gone.
     pub edge: Option<Target>,
-    /// That edge's listener toward the phone.
-    pub listener: ListenerId,
-    /// Where the phone is, as that edge sees it.
-    pub target: Target,
+    /// The way to the phone from a listener of that edge's.
+    pub flow: Flow,
     /// The URI that it gave.
     pub contact: Box<[u8]>,
     /// The device.
@@ -128,10 +126,9 @@ pub struct PhoneElsewhere {
 impl PhoneElsewhere {
     /// It as a binding, for the user's list of them; its flow is the other edge's.
     pub fn binding(&self) -> Binding {
-        let Target { protocol, address } = self.target;
         Binding {
             texts: Texts::new(&self.contact, self.instance.as_deref(), &self.path),
-            flow: Flow { listener: self.listener, protocol, remote: address, connection: None },
+            flow: self.flow,
             preference: self.preference,
             expires: self.expires,
             updated: self.updated,

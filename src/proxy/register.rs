@@ -85,11 +85,11 @@ impl<W: World> Core<'_, W> {
             return self.reject(request, flow, source, RejectReason::RegistrarBusy);
         }
         let mut headers = Vec::new();
-        let elsewhere = bindings_elsewhere(registry, aor);
+        let mut elsewhere = bindings_elsewhere(registry, aor);
         registry.with_table(aor, &mut |table| {
             let live = |binding: &&Binding| binding.expires > self.now;
             let mut bindings: Vec<Binding> = table.find(aor.as_bytes()).iter().filter(live).cloned().collect();
-            bindings.append(&mut Elsewhere::beside(elsewhere.clone(), &bindings).bindings);
+            bindings.append(&mut Elsewhere::beside(std::mem::take(&mut elsewhere), &bindings).bindings);
             write_answer(&mut headers, request, &bindings, at, Some(&service.domain));
         });
         self.out.events.push(Event::Registered(Changes::default()));
@@ -118,13 +118,14 @@ impl<W: World> Core<'_, W> {
         }
         let arrival = Arrival { flow, now: self.now };
         let (mut headers, mut outcome) = (Vec::new(), Err(RejectReason::RegistrarBusy));
-        let elsewhere = bindings_elsewhere(registry, aor);
+        let mut elsewhere = bindings_elsewhere(registry, aor);
         let mut taken = if elsewhere.is_empty() { TakenBack::Nothing } else { taken_back(request) };
         let mut is_registered = false;
         registry.with_table(aor, &mut |table| {
             let planned = plan(request, arrival, &service.terms, &self.farm.keys, table.find(aor.as_bytes()));
             outcome = planned.map_err(RejectReason::Register).and_then(|mut plan| {
-                let others = Elsewhere::after(&mut plan, elsewhere.clone(), taken.clone(), &service.terms);
+                let (there, taken_back) = (std::mem::take(&mut elsewhere), std::mem::take(&mut taken));
+                let others = Elsewhere::after(&mut plan, there, taken_back, &service.terms);
                 if plan.changes.added > 0 && !table.has_room() {
                     return Err(RejectReason::RegistrarBusy);
                 }

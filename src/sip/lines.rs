@@ -195,7 +195,7 @@ mod tests {
                 proptest::prop_assert_eq!(quick.head_end, careful.head_end);
                 proptest::prop_assert_eq!(quick.body, careful.body);
                 proptest::prop_assert_eq!(format!("{:?}", quick.fields), format!("{:?}", careful.fields));
-            proptest::prop_assert_eq!((quick.names, quick.repeated), (careful.names, careful.repeated));
+                proptest::prop_assert_eq!((quick.names, quick.repeated), (careful.names, careful.repeated));
             } else {
                 let is_stray = matches!(careful_fault, Some(Fault::BareCr | Fault::Nul)) || text.contains(['\r', '\0']);
                 proptest::prop_assert!(is_stray);

@@ -220,8 +220,8 @@ pub const LEASE_LEN_MAX: usize = 1_024;
 /// The form that leases are written in. A file of another form is not read.
 const FORM: u8 = 3;
 
-/// A time of another clock, which is so many milliseconds ahead.
-fn by_clock(millis: u64, ahead: i64) -> u64 {
+/// A time by one's own clock that was told by one which is so many milliseconds ahead.
+pub fn by_clock(millis: u64, ahead: i64) -> u64 {
     millis.saturating_add_signed(ahead.saturating_neg())
 }
 

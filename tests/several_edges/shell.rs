@@ -330,12 +330,13 @@ impl Process {
                 continue;
             }
             entries.iter().for_each(|stored| self.take_in(stored));
-            self.following.borrow_mut().read_to(last, self.pulse.borrow().epoch());
+            self.following.borrow_mut().read_to(last, self.untold.borrow().epoch());
             if entries.len() < redis.page {
                 break;
             }
         }
-        self.with_untold(Untold::has_listened);
+        let epoch = self.untold.borrow().epoch().map(str::to_owned);
+        self.with_untold(|untold| untold.has_listened(epoch.as_deref()));
         self.store_changed();
         self.carry_out_orders();
         true
@@ -346,7 +347,7 @@ impl Process {
         if redis.reach(self.number) != Reach::Answers {
             return false;
         }
-        let next = self.following.borrow().next(&redis.log_held(), self.pulse.borrow().epoch());
+        let next = self.following.borrow().next(&redis.log_held(), self.untold.borrow().epoch());
         match next {
             Next::GoOn => true,
             Next::Wait => false,
@@ -356,14 +357,10 @@ impl Process {
 
     fn catch_up(&self, redis: &Redis, next: Next) -> bool {
         let (snapshot, own) = (redis.snapshot(), self.own_calls());
-        if snapshot.epoch.as_deref() != self.pulse.borrow().epoch() {
+        if snapshot.epoch.as_deref() != self.untold.borrow().epoch() {
             return false;
         }
-        match next {
-            Next::Start => self.among().hear_own_at_start(&snapshot.entries),
-            Next::EndMissing => self.among().end_missing(&own, &snapshot.entries),
-            Next::GoOn | Next::Afresh | Next::Wait => {}
-        }
+        self.among().make_up_for(next, &own, &snapshot.entries);
         snapshot.entries.iter().for_each(|stored| self.take_in(stored));
         self.following.borrow_mut().caught_up(&snapshot, next);
         self.store_changed();

@@ -96,7 +96,6 @@ impl Heart {
     fn hear(&mut self, beaten: &Beaten) -> Vec<Arc<str>> {
         let heard = self.pulse.hear(&self.engine.among(&self.cluster), beaten, self.cluster.gone_after);
         self.cluster.is_first.store(heard.is_first, Ordering::Relaxed);
-        *self.cluster.epoch.lock() = Some(beaten.epoch.clone());
         self.say(&heard, &beaten.damaged);
         for (edge, calls) in &heard.inherited {
             self.cluster.counts.taken_over.fetch_add(*calls as u64, Ordering::Relaxed);

@@ -60,8 +60,6 @@ pub struct Cluster {
     doubts: Mutex<Doubts>,
     untold: Mutex<Untold>,
     wake: Notify,
-    /// The epoch that the last heartbeat brought.
-    epoch: Mutex<Option<String>>,
     /// How operators' words get through to the farm.
     writer: OnceLock<WriterHandle>,
     is_first: AtomicBool,
@@ -106,7 +104,6 @@ impl Cluster {
             doubts: Mutex::default(),
             untold: Mutex::default(),
             wake: Notify::new(),
-            epoch: Mutex::default(),
             writer: OnceLock::new(),
             is_first: AtomicBool::new(false),
             asking: Arc::new(Semaphore::new(ASKING_MAX)),
@@ -127,7 +124,7 @@ impl Cluster {
 
     /// The epoch that the last heartbeat brought: none before one got through.
     pub fn epoch(&self) -> Option<String> {
-        self.epoch.lock().clone()
+        self.untold.lock().epoch().map(str::to_owned)
     }
 
     /// How operators' words that were said elsewhere get through to the farm.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::calls::CallKey;
 use crate::cluster::following::{Following, Next};
-use crate::cluster::{Entry, Others, Untold};
+use crate::cluster::{Entry, Others};
 use crate::edge::engine::Engine;
 use crate::store::redis::{Away, Follower, READ_MAX, Snapshot, Stored};
 
@@ -71,12 +71,7 @@ impl Reader {
             return Err(Away::NoHeartbeat);
         }
         let (own, among) = (self.engine.open_calls(), self.engine.among(&self.cluster));
-        match next {
-            // What this edge had first: what the others told since goes before it.
-            Next::Start => among.hear_own_at_start(&snapshot.entries),
-            Next::EndMissing => among.end_missing(&own, &snapshot.entries),
-            Next::GoOn | Next::Afresh | Next::Wait => {}
-        }
+        among.make_up_for(next, &own, &snapshot.entries);
         snapshot.entries.iter().for_each(|stored| self.take_in(stored));
         self.following.caught_up(&snapshot, next);
         if next == Next::Start {
@@ -111,8 +106,8 @@ impl Reader {
         }
         entries.iter().for_each(|stored| self.take_in(stored));
         self.following.read_to(last, epoch.as_deref());
-        if entries.len() < READ_MAX && epoch == self.cluster.epoch() {
-            self.cluster.with_untold(Untold::has_listened);
+        if entries.len() < READ_MAX {
+            self.cluster.with_untold(|untold| untold.has_listened(epoch.as_deref()));
         }
         Ok(true)
     }
