@@ -126,7 +126,7 @@ impl<'a> SavedBinding<'a> {
     /// Writes all bindings of one address of record behind what is there.
     pub fn write<'b>(out: &mut Vec<u8>, bindings: impl ExactSizeIterator<Item = SavedBinding<'b>>) {
         // The form of a sequence: how many there are, and one after the other. Writing to memory cannot fail.
-        out.push(FORM);
+        out.push(BINDINGS_FORM);
         let mut octets = postcard::to_extend(&bindings.len(), std::mem::take(out)).unwrap_or_default();
         for binding in bindings {
             octets = postcard::to_extend(&binding, octets).unwrap_or_default();
@@ -137,7 +137,7 @@ impl<'a> SavedBinding<'a> {
     /// Reads them; `None` when the octets are damaged or of another form.
     pub fn read(octets: &'a [u8]) -> Option<Vec<Self>> {
         let (form, rest) = octets.split_first()?;
-        (*form == FORM).then(|| postcard::from_bytes(rest).ok()).flatten()
+        (*form == BINDINGS_FORM).then(|| postcard::from_bytes(rest).ok()).flatten()
     }
 }
 
@@ -217,8 +217,10 @@ pub struct Saved {
 /// Octets of the longest lease: its texts are cut long before this.
 pub const LEASE_LEN_MAX: usize = 1_024;
 
-/// The form that leases are written in. A file of another form is not read.
-const FORM: u8 = 3;
+/// The form that leases are written in, and the hash of a Call-ID that is their key. One of another form is not read.
+const LEASE_FORM: u8 = 4;
+/// The form that bindings are written in.
+const BINDINGS_FORM: u8 = 3;
 
 /// A time by one's own clock that was told by one which is so many milliseconds ahead.
 pub fn by_clock(millis: u64, ahead: i64) -> u64 {
@@ -239,7 +241,7 @@ impl<'a> SavedLease<'a> {
 
     /// Writes it; `None` when it does not fit, which no lease does.
     pub fn write<'b>(&self, buffer: &'b mut [u8; LEASE_LEN_MAX]) -> Option<&'b [u8]> {
-        buffer[0] = FORM;
+        buffer[0] = LEASE_FORM;
         let written = postcard::to_slice(self, &mut buffer[1..]).ok()?.len();
         Some(&buffer[..=written])
     }
@@ -247,7 +249,7 @@ impl<'a> SavedLease<'a> {
     /// Reads it; `None` when the octets are damaged or of another form.
     pub fn read(octets: &'a [u8]) -> Option<Self> {
         let (form, rest) = octets.split_first()?;
-        (*form == FORM).then(|| postcard::from_bytes(rest).ok()).flatten()
+        (*form == LEASE_FORM).then(|| postcard::from_bytes(rest).ok()).flatten()
     }
 }
 
@@ -324,6 +326,33 @@ impl Store for Memory {
 
     fn counts(&self) -> StoreCounts {
         StoreCounts::default()
+    }
+}
+
+#[cfg(test)]
+impl<'a> SavedLease<'a> {
+    /// A lease of a call with this Call-ID, for tests.
+    pub fn of_tests(call_id: &'a [u8]) -> Self {
+        let flow = SavedFlow { listener: 1, is_tcp: false, remote: ([127, 0, 0, 1], 5060).into() };
+        SavedLease {
+            call_id,
+            caller: b"",
+            called: b"",
+            node: "ast-1",
+            pool: "inbound",
+            from: flow,
+            caller_tag: 0,
+            agent: None,
+            queue: None,
+            is_held: false,
+            to: flow,
+            attempt: 0,
+            transaction: 0,
+            opened: 0,
+            answered: None,
+            deadline: 0,
+            session: None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! aside and reported, and the edge starts.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use redb::{
     TableDefinition, Value,
 };
 
+use super::changes::{self, Changes};
 use super::contract::{BindingBatch, LEASE_LEN_MAX, Saved, SavedAdmin, SavedLease, Store, StoreCounts, StoreError};
 use super::journal::{self, Journal};
 use super::log::{self, Log};
@@ -108,8 +110,8 @@ impl Embedded {
         let mut changes = Changes::default();
         let journal = Journal::open(&journal_path, |record| changes.take(record))
             .map_err(|source| unusable(&journal_path, source))?;
-        changes.commit(&database)?;
-        changes.apply_to(&mut saved.leases);
+        commit_changes(&changes, &database)?;
+        saved.leases = merged(saved.leases, &changes);
         let [log, full_log] = logs.map(Mutex::new);
         let shared = Arc::new(Shared {
             database,
@@ -136,16 +138,9 @@ impl Embedded {
 impl Store for Embedded {
     fn lease(&self, key: u128, lease: Option<&SavedLease<'_>>) {
         let mut record = [0u8; 16 + LEASE_LEN_MAX];
-        record[..16].copy_from_slice(&key.to_le_bytes());
-        let mut length = 16;
-        if let Some(lease) = lease {
-            let mut buffer = [0; LEASE_LEN_MAX];
-            let Some(octets) = lease.write(&mut buffer) else { return };
-            record[16..16 + octets.len()].copy_from_slice(octets);
-            length += octets.len();
-        }
+        let Some(record) = changes::record(key, lease, &mut record) else { return };
         self.shared.taken.fetch_add(1, Ordering::Relaxed);
-        if self.shared.journal.append(&record[..length]).is_err() {
+        if self.shared.journal.append(record).is_err() {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -264,46 +259,37 @@ impl Shared {
         let _reading = self.reading.lock();
         let mut changes = Changes::default();
         self.journal.read(|record| changes.take(record));
-        self.counted(changes.commit(&self.database))
+        self.counted(commit_changes(&changes, &self.database))
     }
 }
 
-/// The newest state of every lease that changed.
-#[derive(Default)]
-struct Changes(BTreeMap<u128, Option<Vec<u8>>>);
-
-impl Changes {
-    fn take(&mut self, record: &[u8]) {
-        let Some((key, lease)) = record.split_first_chunk::<16>() else { return };
-        let lease = (!lease.is_empty()).then(|| lease.to_vec());
-        self.0.insert(u128::from_le_bytes(*key), lease);
+/// Carries what leases became into the database.
+fn commit_changes(changes: &Changes, database: &Database) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
     }
-
-    fn commit(&self, database: &Database) -> Result<(), StoreError> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        commit(database, LEASES, |table| {
-            for (key, lease) in &self.0 {
-                match lease {
-                    Some(octets) => drop(table.insert(key, octets.as_slice())?),
-                    None => drop(table.remove(key)?),
-                }
+    commit(database, LEASES, |table| {
+        changes.each(|key, lease| {
+            match lease {
+                Some(octets) => drop(table.insert(key, octets)?),
+                None => drop(table.remove(key)?),
             }
             Ok(())
         })
-    }
+    })
+}
 
-    fn apply_to(self, leases: &mut Vec<(u128, Vec<u8>)>) {
-        let mut merged: BTreeMap<u128, Vec<u8>> = leases.drain(..).collect();
-        for (key, lease) in self.0 {
-            match lease {
-                Some(octets) => drop(merged.insert(key, octets)),
-                None => drop(merged.remove(&key)),
-            }
+/// What leases were when the database was written, and what they became since.
+fn merged(leases: Vec<(u128, Vec<u8>)>, changes: &Changes) -> Vec<(u128, Vec<u8>)> {
+    let mut merged: BTreeMap<u128, Vec<u8>> = leases.into_iter().collect();
+    let Ok(()) = changes.each(|key, lease| -> Result<(), Infallible> {
+        match lease {
+            Some(octets) => drop(merged.insert(key, octets.to_vec())),
+            None => drop(merged.remove(&key)),
         }
-        leases.extend(merged);
-    }
+        Ok(())
+    });
+    merged.into_iter().collect()
 }
 
 /// The newest state of every address of record that logs tell of.
@@ -455,30 +441,6 @@ fn unusable(path: &Path, source: std::io::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::contract::SavedFlow;
-
-    fn lease(call_id: &[u8]) -> SavedLease<'_> {
-        let address = "127.0.0.11:5060".parse().unwrap();
-        SavedLease {
-            call_id,
-            caller: b"",
-            called: b"",
-            node: "ast-1",
-            pool: "inbound",
-            from: SavedFlow { listener: 1, is_tcp: false, remote: address },
-            caller_tag: 0,
-            agent: None,
-            queue: None,
-            is_held: false,
-            to: SavedFlow { listener: 1, is_tcp: false, remote: address },
-            attempt: 0,
-            transaction: 0,
-            opened: 0,
-            answered: None,
-            deadline: 0,
-            session: None,
-        }
-    }
 
     fn keys(saved: &Saved) -> Vec<u128> {
         saved.leases.iter().map(|(key, _)| *key).collect()
@@ -490,7 +452,7 @@ mod tests {
         let opened = Embedded::open(folder.path()).unwrap();
         assert!(opened.saved.leases.is_empty() && opened.moved_aside.is_empty());
         for key in 0..100u128 {
-            opened.store.lease(key, Some(&lease(b"call")));
+            opened.store.lease(key, Some(&SavedLease::of_tests(b"call")));
         }
         (0..98).for_each(|key| opened.store.lease(key, None));
         let word = SavedAdmin { state: "draining".to_owned(), since: 5 };
@@ -500,7 +462,7 @@ mod tests {
         drop(opened);
         let saved = Embedded::open(folder.path()).unwrap().saved;
         assert_eq!(keys(&saved), [98, 99]);
-        assert_eq!(SavedLease::read(&saved.leases[0].1), Some(lease(b"call")));
+        assert_eq!(SavedLease::read(&saved.leases[0].1), Some(SavedLease::of_tests(b"call")));
         assert_eq!(saved.admin, [("ast-1".to_owned(), word)]);
     }
 
@@ -509,10 +471,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let copy = tempfile::tempdir().unwrap();
         let opened = Embedded::open(folder.path()).unwrap();
-        opened.store.lease(1, Some(&lease(b"one")));
+        opened.store.lease(1, Some(&SavedLease::of_tests(b"one")));
         opened.store.flush().unwrap();
         let _reading = opened.store.shared.reading.lock();
-        opened.store.lease(2, Some(&lease(b"two")));
+        opened.store.lease(2, Some(&SavedLease::of_tests(b"two")));
         opened.store.lease(1, None);
         for name in [DATABASE, JOURNAL] {
             std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
@@ -526,7 +488,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(DATABASE);
         let opened = Embedded::open(folder.path()).unwrap();
-        opened.store.lease(1, Some(&lease(b"one")));
+        opened.store.lease(1, Some(&SavedLease::of_tests(b"one")));
         drop(opened);
         let mut bytes = std::fs::read(&path).unwrap();
         let length = bytes.len();

@@ -6,6 +6,7 @@
 //! price of one sync for all that come at once. [`redis`] is where several edges meet, and [`way`] how it is reached. [`saving`]
 //! makes what is kept of leases and bindings, and them of it.
 
+mod changes;
 pub mod contract;
 pub mod embedded;
 pub mod journal;
