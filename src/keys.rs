@@ -1,7 +1,8 @@
 //! Keyed hashes: what makes branches, route tokens and table keys the edge's own.
 //!
 //! All edges of a farm share one secret. Each use has a key of its own, so that a value made for one can never
-//! serve as another. The hash is SipHash-2-4 with a 128-bit result, a pseudo-random function made for short input.
+//! serve as another. The hash is SipHash with a 128-bit result, a pseudo-random function made for short input: SipHash-2-4 for what
+//! proves something to the farm, SipHash-1-3, which hash tables use, for what only tells things apart.
 
 use sha2::{Digest, Sha256};
 
@@ -10,6 +11,8 @@ use sha2::{Digest, Sha256};
 pub struct Keys {
     /// Call-IDs in the lease table.
     pub call: Key,
+    /// Identities of transactions.
+    pub transaction: Key,
     /// Branches of the edge's Via.
     pub branch: Key,
     /// The part of a branch that detects loops.
@@ -47,6 +50,7 @@ impl Keys {
         };
         Keys {
             call: key("call"),
+            transaction: key("transaction"),
             branch: key("branch"),
             turn: key("turn"),
             token: key("token"),
@@ -59,18 +63,30 @@ impl Keys {
 }
 
 impl Key {
-    /// Starts a hash under this key.
+    /// Starts a hash under this key that proves something.
     #[inline]
-    pub fn hash(&self) -> Keyed {
+    pub fn hash(&self) -> Keyed<2> {
+        self.start()
+    }
+
+    /// Starts a hash under this key that only tells things apart. Nobody can find two that have the same one without the key, and
+    /// nothing is believed for its sake.
+    #[inline]
+    pub fn quick_hash(&self) -> Keyed<1> {
+        self.start()
+    }
+
+    #[inline]
+    fn start<const ROUNDS: usize>(&self) -> Keyed<ROUNDS> {
         let half = |at: usize| self.0[at..].first_chunk().map_or(0, |octets| u64::from_le_bytes(*octets));
         Keyed(Sip128::new(half(0), half(8)))
     }
 }
 
 /// A hash in the making. Each piece stands behind its length, so that two lists of pieces never run together.
-pub struct Keyed(Sip128);
+pub struct Keyed<const ROUNDS: usize>(Sip128<ROUNDS>);
 
-impl Keyed {
+impl<const ROUNDS: usize> Keyed<ROUNDS> {
     /// Takes in one piece: four octets of length, the octets, and zeros up to the next multiple of eight.
     #[inline(always)]
     pub fn piece(mut self, bytes: &[u8]) -> Self {
@@ -124,8 +140,8 @@ fn few(octets: &[u8]) -> u64 {
     octets.iter().rev().fold(0, |number, octet| number << 8 | u64::from(*octet))
 }
 
-/// SipHash-2-4 with a 128-bit result over whole words of eight octets.
-struct Sip128 {
+/// SipHash with a 128-bit result over whole words of eight octets, with so many rounds a word and two more at the end.
+struct Sip128<const ROUNDS: usize> {
     v0: u64,
     v1: u64,
     v2: u64,
@@ -133,7 +149,7 @@ struct Sip128 {
     words: u64,
 }
 
-impl Sip128 {
+impl<const ROUNDS: usize> Sip128<ROUNDS> {
     #[inline]
     fn new(k0: u64, k1: u64) -> Self {
         Sip128 {
@@ -154,8 +170,7 @@ impl Sip128 {
     #[inline(always)]
     fn absorb(&mut self, word: u64) {
         self.v3 ^= word;
-        self.round();
-        self.round();
+        (0..ROUNDS).for_each(|_| self.round());
         self.v0 ^= word;
     }
 
@@ -188,9 +203,7 @@ impl Sip128 {
 
     #[inline]
     fn last_rounds(&mut self) -> u64 {
-        for _ in 0..4 {
-            self.round();
-        }
+        (0..ROUNDS + 2).for_each(|_| self.round());
         self.v0 ^ self.v1 ^ self.v2 ^ self.v3
     }
 }
@@ -258,8 +271,8 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_siphash_2_4_over_the_pieces_with_their_lengths() {
-        use siphasher::sip128::{Hasher128, SipHasher24};
+    fn the_hashes_are_siphash_over_the_pieces_with_their_lengths() {
+        use siphasher::sip128::{Hasher128, SipHasher13, SipHasher24};
         use std::hash::Hasher;
         let key = Key(*b"0123456789abcdef");
         for len in 0..40 {
@@ -268,11 +281,14 @@ mod tests {
             octets.extend_from_slice(text);
             octets.resize(octets.len().next_multiple_of(8), 0);
             octets.extend_from_slice(&77u64.to_le_bytes());
-            let mut other = SipHasher24::new_with_key(&key.0);
-            other.write(&octets);
-            let hash = key.hash().piece(text).number(77);
-            assert_eq!(hash.finish128(), other.finish128().as_u128(), "{len}");
-            assert_eq!(key.hash().piece(text).number(77).finish64(), other.finish128().as_u128() as u64);
+            let (mut proving, mut quick) = (SipHasher24::new_with_key(&key.0), SipHasher13::new_with_key(&key.0));
+            proving.write(&octets);
+            quick.write(&octets);
+            let (proving, quick) = (proving.finish128().as_u128(), quick.finish128().as_u128());
+            assert_eq!(key.hash().piece(text).number(77).finish128(), proving, "{len}");
+            assert_eq!(key.hash().piece(text).number(77).finish64(), proving as u64);
+            assert_eq!(key.quick_hash().piece(text).number(77).finish128(), quick, "{len}");
+            assert_eq!(key.quick_hash().piece(text).number(77).finish64(), quick as u64);
         }
     }
 

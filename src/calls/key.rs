@@ -10,7 +10,7 @@ pub struct CallKey(pub u128);
 impl CallKey {
     /// The key of a Call-ID. It is compared octet by octet (RFC 3261 section 20.8).
     pub fn of(keys: &Keys, call_id: &[u8]) -> Self {
-        CallKey(keys.call.hash().piece(call_id).finish128())
+        CallKey(keys.call.quick_hash().piece(call_id).finish128())
     }
 
     /// The shard of so many that the call belongs to.

@@ -36,14 +36,14 @@ pub fn transaction<'a>(keys: &Keys, message: impl Message<'a>, key: CallKey, via
     let branch = via.branch.map_or(&[][..], |branch| message.text(branch));
     let cseq = message.cseq().map_or(0, |cseq| cseq.number);
     let numbers = u64::from(via.port.unwrap_or(0)) << 32 | u64::from(cseq);
-    let hash = keys.branch.hash().wide(key.0).number(numbers);
+    let hash = keys.transaction.quick_hash().wide(key.0).number(numbers);
     hash.piece(branch).piece(message.text(via.host)).piece(message.from_tag()).finish64()
 }
 
 /// Hash of what decides where a request goes (section 16.6 step 8), the edge's own leading Routes left aside.
 pub fn turn(keys: &Keys, request: Request<'_>, key: CallKey, routing: &Routing<'_>) -> u64 {
     // No To tag: the ACK to a failure has one where its INVITE had none, and both must get the same branch.
-    let mut hash = keys.turn.hash().wide(key.0).piece(request.uri_text()).piece(request.from_tag());
+    let mut hash = keys.turn.quick_hash().wide(key.0).piece(request.uri_text()).piece(request.from_tag());
     hash = hash.number(request.cseq().map_or(0, |cseq| u64::from(cseq.number)));
     if routing.has_more {
         for (_, route) in request.addresses(HeaderName::Route).skip(routing.own) {

@@ -24,6 +24,7 @@ pub mod pattern;
 pub mod reply;
 pub mod scan;
 pub mod sdp;
+mod sixteen;
 pub mod status;
 pub mod uri;
 pub mod values;
