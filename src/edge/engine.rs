@@ -194,8 +194,13 @@ impl Engine {
     }
 
     /// Acts on every shard, one after the other, and saves what changed.
-    pub fn each_shard(&self, mut act: impl FnMut(&mut Shard)) {
-        for shard in &self.shards {
+    pub fn each_shard(&self, act: impl FnMut(&mut Shard)) {
+        self.each_shard_of(0, 1, act);
+    }
+
+    /// Acts on one of so many parts of all shards, and saves what changed.
+    pub fn each_shard_of(&self, part: usize, parts: usize, mut act: impl FnMut(&mut Shard)) {
+        for shard in self.shards.iter().skip(part).step_by(parts) {
             let mut shard = shard.lock();
             act(&mut shard);
             self.save(&mut shard);
