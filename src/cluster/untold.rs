@@ -173,10 +173,16 @@ impl Untold {
         self.unheard.contains_key(&key)
     }
 
-    /// The next entries to tell.
+    /// The next entries to tell. Of several that say how far a call is the last is enough; that a call was here is told before its end, for
+    /// another edge that has it believes its end from nobody who had not taken it over.
     pub fn take(&mut self) -> Vec<Told> {
         let most = if self.has_listened { self.waiting.len().min(BATCH_MAX) } else { 0 };
-        self.waiting.drain(..most).collect()
+        let (mut batch, mut next) = (self.waiting.drain(..most).collect::<Vec<Told>>(), HashMap::new());
+        let mut differs = |told: &Told, key: u128| next.insert(key, told.is_over) != Some(told.is_over);
+        batch.reverse();
+        batch.retain(|told| told.call.as_ref().is_none_or(|(key, _)| differs(told, *key)));
+        batch.reverse();
+        batch
     }
 
     /// Entries that could not be told, in front of what came meanwhile.
@@ -245,6 +251,29 @@ mod tests {
         word(&mut untold, "3");
         untold.put_back(batch);
         assert_eq!(names(&untold.take()), ["n:1", "n:2", "n:3"]);
+    }
+
+    #[test]
+    fn of_what_gathered_about_one_call_the_last_word_is_told_and_its_end_behind_that_it_was_here() {
+        let mut untold = listening();
+        let lease = SavedLease::of_tests(b"a-call");
+        let told = |untold: &mut Untold| {
+            let batch = untold.take();
+            batch
+                .iter()
+                .map(|told| (String::from_utf8_lossy(&told.name).into_owned(), told.is_over))
+                .collect::<Vec<_>>()
+        };
+        let call = |key: u128| format!("c:{key:032x}");
+        untold.put_call("edge-1", CallKey(7), Some(&lease));
+        untold.put_call("edge-1", CallKey(8), Some(&lease));
+        untold.put_call("edge-1", CallKey(7), Some(&lease));
+        word(&mut untold, "1");
+        assert_eq!(told(&mut untold), [(call(8), false), (call(7), false), ("n:1".to_owned(), false)]);
+        untold.put_call("edge-1", CallKey(7), Some(&lease));
+        untold.put_call("edge-1", CallKey(7), Some(&lease));
+        untold.put_call("edge-1", CallKey(7), None);
+        assert_eq!(told(&mut untold), [(call(7), false), (call(7), true)]);
     }
 
     #[test]

@@ -193,15 +193,20 @@ async fn join(engine: &Arc<Engine>, cluster: Option<&Arc<Cluster>>) -> Vec<JoinH
     let Some(cluster) = cluster else { return Vec::new() };
     let mut reader = Reader::new(Arc::clone(engine), Arc::clone(cluster));
     let mut heart = Heart::new(Arc::clone(engine), Arc::clone(cluster));
-    // Heartbeats first: they tell how far the clocks are off that everything else is told by.
-    heart.beat().await;
-    if !reader.join().await {
-        tracing::warn!("the shared store does not answer; this edge serves by what it knows itself");
-    }
+    let joined = cluster.thread.spawn(async move {
+        // Heartbeats first: they tell how far the clocks are off that everything else is told by.
+        heart.beat().await;
+        if !reader.join().await {
+            tracing::warn!("the shared store does not answer; this edge serves by what it knows itself");
+        }
+        (reader, heart)
+    });
+    // One that panicked has said so already; the edge serves alone.
+    let Ok((reader, heart)) = joined.await else { return Vec::new() };
     vec![
-        tokio::spawn(reader.run()),
-        tokio::spawn(heart.run()),
-        tokio::spawn(Teller::new(Arc::clone(engine), Arc::clone(cluster)).run()),
+        cluster.thread.spawn(reader.run()),
+        cluster.thread.spawn(heart.run()),
+        cluster.thread.spawn(Teller::new(Arc::clone(engine), Arc::clone(cluster)).run()),
     ]
 }
 

@@ -17,8 +17,8 @@ use super::Cluster;
 pub fn put_aside(engine: &Arc<Engine>, cluster: &Arc<Cluster>, question: Question, bytes: &[u8], flow: Flow) {
     let permit = Arc::clone(&cluster.asking).try_acquire_owned();
     let (engine, cluster, bytes) = (Arc::clone(engine), Arc::clone(cluster), bytes.to_vec());
-    let runtime = engine.runtime.clone();
-    runtime.spawn(async move {
+    let here = Arc::clone(&cluster);
+    here.thread.spawn(async move {
         let answer = match &permit {
             Ok(_) => answered(&cluster, question).await,
             Err(_) => Answer::Away,

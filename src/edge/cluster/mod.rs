@@ -8,6 +8,7 @@
 //! - [`lane`]: messages that wait for an answer
 //! - [`here`]: what the edge has itself, for those who decide
 //! - [`seen`]: what can be seen of it from outside
+//! - [`thread`]: where all of this happens
 //!
 //! A call is at the edge that carried its last message. Every edge holds what is known of every call, so a message that comes
 //! to another edge finds its node without asking anybody; the call is that edge's from then on.
@@ -18,6 +19,7 @@ pub mod lane;
 pub mod reader;
 pub mod seen;
 pub mod teller;
+pub mod thread;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,6 +37,8 @@ use crate::edge::engine::Sizes;
 use crate::edge::farm_writer::WriterHandle;
 use crate::store::redis::SharedStore;
 use crate::store::way::{At, Way};
+
+use self::thread::StoreThread;
 
 /// Messages that may wait for an answer at one time. Beyond it they go by what the edge knows itself.
 const ASKING_MAX: usize = 4_096;
@@ -64,6 +68,8 @@ pub struct Cluster {
     writer: OnceLock<WriterHandle>,
     is_first: AtomicBool,
     asking: Arc<Semaphore>,
+    /// Where it talks with the shared store.
+    pub thread: StoreThread,
     /// What can be counted.
     pub counts: Counts,
 }
@@ -87,7 +93,7 @@ impl Cluster {
     /// For a configuration; nothing is connected yet.
     ///
     /// # Errors
-    /// When the way to the shared store is none.
+    /// When the way to the shared store is none, or the system has no thread to give.
     pub fn new(edge: &str, config: &RedisConfig, sizes: Sizes, clock: Clock) -> Result<Arc<Self>, String> {
         let shared = SharedStore::new(way(config)?, &config.namespace, config.deadline);
         Ok(Arc::new(Cluster {
@@ -107,6 +113,7 @@ impl Cluster {
             writer: OnceLock::new(),
             is_first: AtomicBool::new(false),
             asking: Arc::new(Semaphore::new(ASKING_MAX)),
+            thread: StoreThread::start().map_err(|error| format!("no thread for the shared store: {error}"))?,
             counts: Counts::default(),
         }))
     }

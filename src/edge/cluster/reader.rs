@@ -15,6 +15,9 @@ use super::Cluster;
 /// Pause after the log could not be read.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// After so many entries whatever else waits for this thread has its turn: new calls wait for their node here.
+const TAKEN_IN: usize = 16;
+
 /// The task.
 pub struct Reader {
     engine: Arc<Engine>,
@@ -72,7 +75,7 @@ impl Reader {
         }
         let (own, among) = (self.engine.open_calls(), self.engine.among(&self.cluster));
         among.make_up_for(next, &own, &snapshot.entries);
-        snapshot.entries.iter().for_each(|stored| self.take_in(stored));
+        self.take_in_all(&snapshot.entries).await;
         self.following.caught_up(&snapshot, next);
         if next == Next::Start {
             self.forget_ended(&own, &snapshot).await;
@@ -104,12 +107,19 @@ impl Reader {
             self.catch_up(Next::EndMissing).await?;
             return Ok(true);
         }
-        entries.iter().for_each(|stored| self.take_in(stored));
+        self.take_in_all(&entries).await;
         self.following.read_to(last, epoch.as_deref());
         if entries.len() < READ_MAX {
             self.cluster.with_untold(|untold| untold.has_listened(epoch.as_deref()));
         }
         Ok(true)
+    }
+
+    async fn take_in_all(&self, entries: &[Stored]) {
+        for some in entries.chunks(TAKEN_IN) {
+            some.iter().for_each(|stored| self.take_in(stored));
+            tokio::task::yield_now().await;
+        }
     }
 
     fn take_in(&self, stored: &Stored) {

@@ -14,6 +14,8 @@ use super::Cluster;
 
 /// Users whose phones are told before these entries are on their way: a million at once would not find room.
 const USERS_MAX: usize = 4_096;
+/// What comes within this time is told at once: a script and a wake-up of every reader for all of it.
+const GATHER: Duration = Duration::from_millis(5);
 /// Pause after a batch that could not be told.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -44,6 +46,7 @@ impl Teller {
                 tokio::time::sleep(PAUSE).await;
             } else if !owes_all {
                 self.cluster.wake.notified().await;
+                tokio::time::sleep(GATHER).await;
             }
         }
     }
