@@ -1,10 +1,10 @@
 //! Calls through an edge, and what they cost it: what `benches/calls` measures with.
 //!
-//! `gateway calls edge=IP:PORT from=IP:PORT nodes=IP:PORT,… window=N rate=N hold=MS warmup=SECONDS seconds=SECONDS pids=PID,…` plays a
+//! `gateway calls edge=IP:PORT from=IP:PORT nodes=IP:PORT,… window=N rate=N hold=MS warmup=SECONDS seconds=SECONDS pids=PID,… [beside=PID]` plays a
 //! gateway and its nodes: so many calls at a time, or with a rate other than 0 so many a second. A call is INVITE, 100, 180, 200, ACK, BYE, 200. Prints calls a
 //! second, CPU microseconds of the processes for each call, calls that were lost, messages that were not what they should be, the
-//! median, 99th and 99.9th percentile of the INVITE's way through the edge in microseconds, calls that were refused, and the 99th percentile
-//! of the time from a BYE to its 200.
+//! median, 99th and 99.9th percentile of the INVITE's way through the edge in microseconds, calls that were refused, the 99th percentile
+//! of the time from a BYE to its 200, and CPU microseconds of what runs beside for each call.
 //!
 //! `gateway open … calls=N` opens so many calls, says `open`, waits for a line, and hangs them all up.
 //!
@@ -94,6 +94,7 @@ impl Spans {
 
 fn measure(options: &Options) {
     let pids: Vec<u32> = options.text("pids").split(',').map(|pid| pid.parse().unwrap()).collect();
+    let beside: Vec<u32> = options.0.get("beside").iter().map(|pid| pid.parse().unwrap()).collect();
     let rate = Some(options.number("rate")).filter(|rate| *rate > 0.0);
     let hold = Duration::from_millis(options.number("hold") as u64);
     let mut calls = options.calls(options.number("window") as usize, hold);
@@ -101,9 +102,10 @@ fn measure(options: &Options) {
     calls.carry(rate, |_| Instant::now() >= settled);
 
     calls.counts = Counts::default();
-    let (cpu, began, seconds) = (cpu_nanos(&pids), Instant::now(), options.seconds("seconds"));
+    let (cpu, cpu_beside) = (cpu_nanos(&pids), cpu_nanos(&beside));
+    let (began, seconds) = (Instant::now(), options.seconds("seconds"));
     calls.carry(rate, |_| began.elapsed() >= seconds);
-    let (cpu, took) = (cpu_nanos(&pids) - cpu, began.elapsed());
+    let (cpu, cpu_beside, took) = (cpu_nanos(&pids) - cpu, cpu_nanos(&beside) - cpu_beside, began.elapsed());
     // What is under way has its chance.
     let patience = Instant::now() + Duration::from_secs(3) + hold;
     let measured = std::mem::take(&mut calls.counts);
@@ -112,7 +114,7 @@ fn measure(options: &Options) {
     let Counts { done, delays, hangups, .. } = measured;
     let (delays, hangups) = (Spans::of(delays), Spans::of(hangups));
     println!(
-        "{:.0} {:.2} {} {} {:.0} {:.0} {:.0} {} {:.0}",
+        "{:.0} {:.2} {} {} {:.0} {:.0} {:.0} {} {:.0} {:.2}",
         done as f64 / took.as_secs_f64(),
         cpu as f64 / 1e3 / done.max(1) as f64,
         measured.lost + calls.counts.lost + calls.open() as u64,
@@ -121,7 +123,8 @@ fn measure(options: &Options) {
         delays.micros(990),
         delays.micros(999),
         measured.refused,
-        hangups.micros(990)
+        hangups.micros(990),
+        cpu_beside as f64 / 1e3 / done.max(1) as f64
     );
     if calls.unsent() > 0 {
         eprintln!("gateway: the kernel did not take {} datagrams", calls.unsent());
