@@ -18,6 +18,8 @@
 mod calls;
 #[path = "parts/cpu.rs"]
 mod cpu;
+#[path = "parts/curve.rs"]
+mod curve;
 #[path = "parts/datagrams.rs"]
 mod datagrams;
 #[path = "parts/plot.rs"]
@@ -72,7 +74,7 @@ fn main() {
         "open" => open(&options),
         "relay" => relay(&options),
         "plot" => print!("{}", plot::bars(&std::fs::read_to_string(options.text("results")).unwrap())),
-        "curve" => print!("{}", plot::curve(&std::fs::read_to_string(options.text("results")).unwrap())),
+        "curve" => print!("{}", curve::curve(&std::fs::read_to_string(options.text("results")).unwrap())),
         other => println!("gateway calls|open|relay|plot|curve KEY=VALUE …, not {other:?}"),
     }
 }
