@@ -51,7 +51,7 @@ impl Journal {
         Self::open_sized(path, CAPACITY, each)
     }
 
-    fn open_sized(path: &Path, capacity: u64, each: impl FnMut(&[u8])) -> io::Result<Self> {
+    fn open_sized(path: &Path, capacity: u64, mut each: impl FnMut(&[u8])) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         if !is_whole(&mut file, capacity)? {
             make(&mut file, capacity)?;
@@ -59,7 +59,8 @@ impl Journal {
         let map = MmapRaw::map_raw(&file)?;
         let mut journal = Journal { map, capacity, head: AtomicU64::new(0), epoch: 0 };
         journal.epoch = journal.word(EPOCH_AT).load(Ordering::Relaxed);
-        journal.read(each);
+        journal.read(&mut each);
+        journal.read_at_front(each);
         // What this run writes cannot be mistaken for what an earlier one left behind.
         journal.epoch = journal.epoch.wrapping_add(1);
         journal.word(EPOCH_AT).store(journal.epoch, Ordering::Relaxed);
@@ -109,6 +110,15 @@ impl Journal {
         let front = tail.next_multiple_of(self.capacity);
         if self.head.compare_exchange(tail, front, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.word(TAIL_AT).store(front, Ordering::Release);
+        }
+    }
+
+    /// Reads what the last run wrote at the front of the ring, when it ended just as it went back there and had not noted it yet.
+    fn read_at_front(&self, each: impl FnMut(&[u8])) {
+        let front = self.word(TAIL_AT).load(Ordering::Relaxed).next_multiple_of(self.capacity);
+        if self.record_at(front).is_some() {
+            self.word(TAIL_AT).store(front, Ordering::Relaxed);
+            self.read(each);
         }
     }
 
@@ -281,6 +291,26 @@ mod tests {
         let octets = std::fs::read(&path).unwrap();
         let used = octets.iter().rposition(|octet| *octet != 0).unwrap() as u64 - PAGE;
         assert!(used < 1_024 / FILLED_PART + 4 * (HEAD + 24), "{used}");
+    }
+
+    #[test]
+    fn what_is_written_at_the_front_before_that_is_noted_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let journal = small(&path, |_| panic!("new"));
+        journal.append(&[1; 90]).unwrap();
+        let behind_it = HEAD + 96;
+        assert_eq!(drain(&journal), [vec![1; 90]]);
+        assert_eq!(journal.word(TAIL_AT).load(Ordering::Relaxed), 1_024, "it began again");
+        journal.append(&[2; 30]).unwrap();
+        journal.append(&[3; 30]).unwrap();
+        journal.word(TAIL_AT).store(behind_it, Ordering::Relaxed);
+        drop(journal);
+        let mut left = Vec::new();
+        let journal = small(&path, |record| left.push(record.to_vec()));
+        assert_eq!(left, [vec![2; 30], vec![3; 30]]);
+        journal.append(&[4; 30]).unwrap();
+        assert_eq!(drain(&journal), [vec![4; 30]]);
     }
 
     #[test]

@@ -16,11 +16,10 @@ use super::Cluster;
 /// dealt with by what the edge knows itself: later too, for the core is still at work on it.
 pub fn put_aside(engine: &Arc<Engine>, cluster: &Arc<Cluster>, question: Question, bytes: &[u8], flow: Flow) {
     let permit = Arc::clone(&cluster.asking).try_acquire_owned();
-    let (engine, cluster, bytes) = (Arc::clone(engine), Arc::clone(cluster), bytes.to_vec());
-    let here = Arc::clone(&cluster);
-    here.thread.spawn(async move {
+    let (engine, own, bytes) = (Arc::clone(engine), Arc::clone(cluster), bytes.to_vec());
+    cluster.thread.spawn(async move {
         let answer = match &permit {
-            Ok(_) => answered(&cluster, question).await,
+            Ok(_) => answered(&own, question).await,
             Err(_) => Answer::Away,
         };
         drop(permit);
