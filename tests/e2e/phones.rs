@@ -380,9 +380,10 @@ fn a_phone_behind_nat_is_kept_reachable_and_is_gone_when_it_does_not_answer_any_
 #[test]
 fn what_phones_send_to_keep_their_own_way_open_is_answered_on_tcp_and_is_no_fault_on_udp() {
     let mut farm = Farm::new(218).player("weight: 10", "answer", &[]).registrar(&users(1001, 1), "");
-    farm = farm.with("limits: { stranger_rate: 2 }").start();
+    // Each thread lets its share of them through, and one may get all that a phone sends.
+    farm = farm.with("limits: { stranger_rate: 20 }").start();
     let mut phone = Phone::on_udp("1001", &farm.phone_at(5060), &farm.edge_at());
-    for ping in ["\r\n\r\n", "\r\n"].iter().cycle().take(40) {
+    for ping in ["\r\n\r\n", "\r\n"].iter().cycle().take(200) {
         phone.send(ping);
     }
     let lines = phone.binding(600);
