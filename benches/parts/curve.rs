@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 760.0;
+use crate::plot::{WIDTH, page};
+
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = WIDTH - 30.0;
 /// Where the upper part and the lower one begin and end.
@@ -73,10 +74,10 @@ fn round_step(least: f64) -> f64 {
 
 /// Both parts with their scales, and what would be if all were answered.
 fn frame(most: f64) -> String {
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{LEFT}\" y=\"{:.0}\">calls answered a second, by calls offered</text>\n\
+    let mut out = page(HEIGHT);
+    let _ = write!(
+        out,
+        "<text x=\"{LEFT}\" y=\"{:.0}\">calls answered a second, by calls offered</text>\n\
          <text x=\"{LEFT}\" y=\"{:.0}\">of calls that are up: from a BYE to its 200, 99th percentile, ms</text>\n\
          <path d=\"M{LEFT} {:.0}L{RIGHT} {:.0}\" stroke=\"#ccc\" stroke-dasharray=\"4\"/>\n",
         UPPER.0 - 12.0,

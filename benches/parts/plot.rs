@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const WIDTH: f64 = 760.0;
+pub const WIDTH: f64 = 760.0;
 const LEFT: f64 = 248.0;
 /// Room for the numbers behind a bar.
 const NUMBERS: f64 = 170.0;
@@ -33,10 +33,7 @@ pub fn bars(results: &str) -> String {
     let highest = bars.values().flatten().fold(1.0_f64, |most, bar| most.max(bar.highest));
     let rows: usize = bars.values().map(|group| group.len() + 2).sum();
     let height = 20.0 + rows as f64 * (BAR + 6.0);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-    );
+    let mut out = page(height);
     let mut y = 20.0;
     for kind in kinds {
         let _ = writeln!(out, "<text x=\"8\" y=\"{y}\" font-weight=\"bold\">CPU µs for one call, {kind}</text>");
@@ -48,6 +45,14 @@ pub fn bars(results: &str) -> String {
         y += BAR + 6.0;
     }
     out + "</svg>\n"
+}
+
+/// How every picture begins.
+pub fn page(height: f64) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+    )
 }
 
 fn draw(out: &mut String, bar: &Bar<'_>, y: f64, scale: f64) {
