@@ -2,28 +2,23 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::thread::yield_now;
 
 use super::contract::{LEASE_LEN_MAX, SavedLease};
+use super::steps::Steps;
 
-/// After so many steps whoever waits for this processor gets it: on a small machine that is who carries messages. It is some 50 µs of work,
-/// and a commit of a busy quarter of a second is a hundred times as much.
-const STEPS: usize = 32;
+/// Octets of the longest record: the key, and behind it the lease.
+pub const RECORD_LEN_MAX: usize = 16 + LEASE_LEN_MAX;
 
 /// The newest state of every lease that changed.
 #[derive(Default)]
 pub struct Changes {
     octets: Vec<u8>,
     newest: HashMap<u128, Option<Range<usize>>>,
-    taken: usize,
+    steps: Steps,
 }
 
 /// Writes the journal's record of a lease, or of its end: the key, and behind it the lease. `None` when there is no room for it.
-pub fn record<'a>(
-    key: u128,
-    lease: Option<&SavedLease<'_>>,
-    room: &'a mut [u8; 16 + LEASE_LEN_MAX],
-) -> Option<&'a [u8]> {
+pub fn record<'a>(key: u128, lease: Option<&SavedLease<'_>>, room: &'a mut [u8; RECORD_LEN_MAX]) -> Option<&'a [u8]> {
     let (of_key, of_lease) = room.split_first_chunk_mut()?;
     *of_key = key.to_le_bytes();
     let length = match lease {
@@ -41,28 +36,14 @@ impl Changes {
         self.octets.extend_from_slice(lease);
         let lease = (!lease.is_empty()).then_some(from..self.octets.len());
         self.newest.insert(u128::from_le_bytes(*key), lease);
-        self.taken += 1;
-        if self.taken.is_multiple_of(STEPS) {
-            yield_now();
-        }
-    }
-
-    /// True when nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.newest.is_empty()
+        self.steps.step();
     }
 
     /// Each lease that changed, in the order of their keys; one that is over has no octets.
-    pub fn each<E>(&self, mut act: impl FnMut(u128, Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
+    pub fn in_order(&self) -> impl Iterator<Item = (u128, Option<&[u8]>)> {
         let mut newest: Vec<_> = self.newest.iter().collect();
         newest.sort_unstable_by_key(|(key, _)| **key);
-        for (number, (key, lease)) in newest.into_iter().enumerate() {
-            act(*key, lease.clone().map(|range| &self.octets[range]))?;
-            if number % STEPS == STEPS - 1 {
-                yield_now();
-            }
-        }
-        Ok(())
+        newest.into_iter().map(|(key, lease)| (*key, lease.clone().map(|range| &self.octets[range])))
     }
 }
 
@@ -77,11 +58,7 @@ mod tests {
             changes.take(&[&key.to_le_bytes(), lease].concat());
         }
         changes.take(b"short");
-        let mut seen = Vec::new();
-        let all = changes.each(|key, lease| {
-            seen.push((key, lease.map(<[u8]>::to_vec)));
-            Ok::<(), ()>(())
-        });
-        assert_eq!((all, seen), (Ok(()), vec![(1, Some(b"second".to_vec())), (2, None)]));
+        let all: Vec<_> = changes.in_order().collect();
+        assert_eq!(all, [(1, Some(&b"second"[..])), (2, None)]);
     }
 }

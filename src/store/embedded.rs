@@ -6,7 +6,6 @@
 //! aside and reported, and the edge starts.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -21,10 +20,11 @@ use redb::{
     TableDefinition, Value,
 };
 
-use super::changes::{self, Changes};
-use super::contract::{BindingBatch, LEASE_LEN_MAX, Saved, SavedAdmin, SavedLease, Store, StoreCounts, StoreError};
+use super::changes::{self, Changes, RECORD_LEN_MAX};
+use super::contract::{BindingBatch, Saved, SavedAdmin, SavedLease, Store, StoreCounts, StoreError};
 use super::journal::{self, Journal};
 use super::log::{self, Log};
+use super::steps::Steps;
 
 /// Name of the database file.
 pub const DATABASE: &str = "cordboard.redb";
@@ -110,7 +110,7 @@ impl Embedded {
         let mut changes = Changes::default();
         let journal = Journal::open(&journal_path, |record| changes.take(record))
             .map_err(|source| unusable(&journal_path, source))?;
-        commit_changes(&changes, &database)?;
+        carry_into(&database, LEASES, changes.in_order())?;
         saved.leases = merged(saved.leases, &changes);
         let [log, full_log] = logs.map(Mutex::new);
         let shared = Arc::new(Shared {
@@ -137,7 +137,7 @@ impl Embedded {
 
 impl Store for Embedded {
     fn lease(&self, key: u128, lease: Option<&SavedLease<'_>>) {
-        let mut record = [0u8; 16 + LEASE_LEN_MAX];
+        let mut record = [0; RECORD_LEN_MAX];
         let Some(record) = changes::record(key, lease, &mut record) else { return };
         self.shared.taken.fetch_add(1, Ordering::Relaxed);
         if self.shared.journal.append(record).is_err() {
@@ -259,36 +259,19 @@ impl Shared {
         let _reading = self.reading.lock();
         let mut changes = Changes::default();
         self.journal.read(|record| changes.take(record));
-        self.counted(commit_changes(&changes, &self.database))
+        self.counted(carry_into(&self.database, LEASES, changes.in_order()))
     }
-}
-
-/// Carries what leases became into the database.
-fn commit_changes(changes: &Changes, database: &Database) -> Result<(), StoreError> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    commit(database, LEASES, |table| {
-        changes.each(|key, lease| {
-            match lease {
-                Some(octets) => drop(table.insert(key, octets)?),
-                None => drop(table.remove(key)?),
-            }
-            Ok(())
-        })
-    })
 }
 
 /// What leases were when the database was written, and what they became since.
 fn merged(leases: Vec<(u128, Vec<u8>)>, changes: &Changes) -> Vec<(u128, Vec<u8>)> {
     let mut merged: BTreeMap<u128, Vec<u8>> = leases.into_iter().collect();
-    let Ok(()) = changes.each(|key, lease| -> Result<(), Infallible> {
+    for (key, lease) in changes.in_order() {
         match lease {
             Some(octets) => drop(merged.insert(key, octets.to_vec())),
             None => drop(merged.remove(&key)),
         }
-        Ok(())
-    });
+    }
     merged.into_iter().collect()
 }
 
@@ -300,9 +283,10 @@ impl Registrations {
     /// From logs, the oldest first.
     fn of(logs: &mut [Log]) -> io::Result<Self> {
         logs.sort_by_key(Log::number);
-        let mut all = Registrations::default();
+        let (mut all, mut steps) = (Registrations::default(), Steps::default());
         for log in logs {
             log.read(|record| {
+                steps.step();
                 if let Some((aor, bindings)) = BindingBatch::read(record) {
                     all.0.insert(aor.to_vec(), bindings.map(<[u8]>::to_vec));
                 }
@@ -312,18 +296,7 @@ impl Registrations {
     }
 
     fn commit(&self, database: &Database) -> Result<(), StoreError> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        commit(database, BINDINGS, |table| {
-            for (aor, bindings) in &self.0 {
-                match bindings {
-                    Some(octets) => drop(table.insert(aor.as_slice(), octets.as_slice())?),
-                    None => drop(table.remove(aor.as_slice())?),
-                }
-            }
-            Ok(())
-        })
+        carry_into(database, BINDINGS, self.0.iter().map(|(aor, bindings)| (&aor[..], bindings.as_deref())))
     }
 }
 
@@ -360,6 +333,29 @@ fn commit<K: Key + 'static, V: Value + 'static>(
         Ok(())
     };
     write().map_err(|error| StoreError::Write(error.to_string()))
+}
+
+/// Carries what changed into one table, in one transaction: what has a value is there then, and what has none is not. Nothing is written when
+/// nothing changed.
+fn carry_into<'k, 'v, K: Key + 'static, V: Value + 'static>(
+    database: &Database,
+    definition: TableDefinition<K, V>,
+    changes: impl Iterator<Item = (K::SelfType<'k>, Option<V::SelfType<'v>>)>,
+) -> Result<(), StoreError> {
+    let (mut changes, mut steps) = (changes.peekable(), Steps::default());
+    if changes.peek().is_none() {
+        return Ok(());
+    }
+    commit(database, definition, |table| {
+        for (key, value) in changes {
+            match value {
+                Some(value) => drop(table.insert(key, value)?),
+                None => drop(table.remove(key)?),
+            }
+            steps.step();
+        }
+        Ok(())
+    })
 }
 
 type Parts = (Database, [Log; 2], Saved);

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod log;
 pub mod redis;
 pub mod saving;
+mod steps;
 pub mod way;
 
 pub use contract::{BindingBatch, Saved, SavedAdmin, SavedBinding, SavedLease, Store, StoreError};
