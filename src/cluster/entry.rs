@@ -3,11 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calls::CallKey;
 use crate::registrar::register::TakenBack;
 use crate::store::contract::{SavedAdmin, SavedBinding, SavedLease};
 
 /// The form that entries are written in. One of another form is not read: it comes from an edge of another version.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// Something that one edge knows first hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,9 +17,17 @@ pub enum Entry<'a> {
     Call {
         /// Key of its Call-ID.
         key: u128,
-        /// What is known of it; none once it is over.
+        /// What is known of it.
         #[serde(borrow)]
-        lease: Option<Box<SavedLease<'a>>>,
+        lease: Box<SavedLease<'a>>,
+    },
+    /// A call is over.
+    Over {
+        /// Key of its Call-ID.
+        key: u128,
+        /// How far it was at the edge that tells this, when the log may not say that it was there: this is all that was told, or a log was
+        /// lost.
+        was_here: Option<Reached>,
     },
     /// The phones of a user that registered at the edge that tells it.
     Bindings {
@@ -68,6 +77,22 @@ pub enum Entry<'a> {
     },
 }
 
+/// How far a call was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reached {
+    /// Nobody had answered.
+    Trying,
+    /// It was answered.
+    Answered,
+}
+
+impl Reached {
+    /// How far a call is of which this is known.
+    pub fn of(lease: &SavedLease<'_>) -> Self {
+        if lease.answered.is_some() { Reached::Answered } else { Reached::Trying }
+    }
+}
+
 /// How the name of an entry begins that says where everything begins or ends.
 const EVERYTHING: &[u8] = b"e:";
 /// Longest name of an edge in an entry.
@@ -95,13 +120,21 @@ impl<'a> Entry<'a> {
     /// What it is about, as the edge of this name tells it: a later entry with the same name takes its place.
     pub fn name(&self, edge: &str) -> Vec<u8> {
         match self {
-            Entry::Call { key, .. } => format!("c:{key:032x}").into_bytes(),
+            Entry::Call { key, .. } | Entry::Over { key, .. } => format!("c:{key:032x}").into_bytes(),
             // Each edge answers for the phones that registered with it.
             Entry::Bindings { aor, .. } => [b"b:", edge.as_bytes(), b":", *aor].concat(),
             Entry::NotReady { user, .. } => [b"n:", *user].concat(),
             Entry::Admin { node, .. } => [b"a:", node.as_bytes()].concat(),
             Entry::Held { user, .. } => [b"h:", *user].concat(),
             Entry::Everything { .. } => [EVERYTHING, edge.as_bytes()].concat(),
+        }
+    }
+
+    /// The call that it is about.
+    pub fn call(&self) -> Option<CallKey> {
+        match self {
+            Entry::Call { key, .. } | Entry::Over { key, .. } => Some(CallKey(*key)),
+            _ => None,
         }
     }
 
@@ -118,11 +151,10 @@ impl<'a> Entry<'a> {
     /// True when nothing is left to know: the thing is over.
     pub fn is_over(&self) -> bool {
         match self {
-            Entry::Call { lease, .. } => lease.is_none(),
             Entry::Bindings { list, .. } => list.is_empty(),
-            Entry::NotReady { .. } | Entry::Admin { .. } => false,
-            // They mean something in their place in the log alone.
-            Entry::Held { .. } | Entry::Everything { .. } => true,
+            Entry::Call { .. } | Entry::NotReady { .. } | Entry::Admin { .. } => false,
+            // The last two mean something in their place in the log alone.
+            Entry::Over { .. } | Entry::Held { .. } | Entry::Everything { .. } => true,
         }
     }
 }
@@ -138,7 +170,7 @@ mod tests {
             Entry::NotReady { user: b"1001", since: 5, reason: Some("lunch") },
             Entry::Admin { node: "ast-1", wanted: SavedAdmin { state: "draining".into(), since: 7 } },
             Entry::Bindings { aor: b"\xff,\n", list: Vec::new(), taken_back: TakenBack::All },
-            Entry::Call { key: u128::MAX, lease: None },
+            Entry::Over { key: u128::MAX, was_here: Some(Reached::Answered) },
             Entry::Held { user: b"1001", token: u64::MAX, until: Some(7), queue: Some("sales") },
             Entry::Everything { begins: true },
         ];
@@ -154,7 +186,7 @@ mod tests {
     fn what_was_taken_back_is_written_as_it_was() {
         let contacts = vec![b"sip:a"[..].into(), Box::from(&b"sip:bc"[..])];
         let entry = Entry::Bindings { aor: b"1", list: Vec::new(), taken_back: TakenBack::Contacts(contacts) };
-        assert_eq!(entry.write("e"), b"\x01\x01e\x01\x011\0\x01\x02\x05sip:a\x06sip:bc");
+        assert_eq!(entry.write("e"), b"\x02\x01e\x02\x011\0\x01\x02\x05sip:a\x06sip:bc");
         assert_eq!(Entry::read(&entry.write("e")), Some(("e", entry)));
     }
 

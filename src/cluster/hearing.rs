@@ -19,6 +19,7 @@ use crate::store::{SavedAdmin, SavedBinding, SavedLease, saving};
 use super::Entry;
 use super::among::{Among, Here, Others};
 use super::doubts::Doubt;
+use super::entry::Reached;
 use super::homes::Phone;
 use super::peers::PeerCall;
 
@@ -27,14 +28,12 @@ impl<H: Here, O: Others> Among<'_, H, O> {
     /// call last has it.
     pub fn hear(&self, edge: &str, entry: Entry<'_>) {
         let is_own = edge == self.others.edge();
-        if let Entry::Call { key, .. } = &entry
-            && self.is_said_before(CallKey(*key), is_own.then_some(&entry))
-        {
+        if entry.call().is_some_and(|key| self.is_said_before(key, is_own.then_some(&entry))) {
             return;
         }
         match entry {
-            Entry::Call { key, lease: Some(lease) } if is_own => self.hear_own(CallKey(key), &lease),
-            Entry::Call { key, lease: None } if is_own => self.hear_own_end(CallKey(key)),
+            Entry::Call { key, lease } if is_own => self.hear_own(CallKey(key), &lease),
+            Entry::Over { key, .. } if is_own => self.hear_own_end(CallKey(key)),
             Entry::Admin { node, wanted } if is_own => {
                 // What was said here before this edge started anew.
                 if self.is_later(&Entry::Admin { node, wanted: wanted.clone() }, wanted.since) {
@@ -47,10 +46,10 @@ impl<H: Here, O: Others> Among<'_, H, O> {
                 }
             }
             _ if is_own => {}
-            Entry::Call { key, lease: Some(lease) } => {
+            Entry::Call { key, lease } => {
                 self.hear_call(edge, CallKey(key), &lease.by_clock(self.others.clock_ahead(edge, self.here.clocks())));
             }
-            Entry::Call { key, lease: None } => self.hear_end(CallKey(key)),
+            Entry::Over { key, was_here } => self.hear_end_at(CallKey(key), was_here),
             Entry::Admin { node, wanted } => self.hear_admin(node, wanted),
             Entry::NotReady { user, since, reason } => self.hear_not_ready(user, since, reason),
             Entry::Bindings { aor, list, taken_back } => {
@@ -139,6 +138,17 @@ impl<H: Here, O: Others> Among<'_, H, O> {
             self.count_others(&before.node);
         }
         self.note_peer_call(key, lease, true);
+    }
+
+    /// A call is over at another edge.
+    fn hear_end_at(&self, key: CallKey, was_here: Option<Reached>) {
+        // That it was there goes before its end, as if it had been told before.
+        match was_here {
+            Some(Reached::Trying) if self.tell_answered(key) => return,
+            Some(_) => self.forget_open(key),
+            None => {}
+        }
+        self.hear_end(key);
     }
 
     pub(super) fn hear_end(&self, key: CallKey) {

@@ -33,7 +33,7 @@ impl<H: Here, O: Others> Among<'_, H, O> {
         for (_, entry) in own {
             match entry {
                 Entry::Call { key, .. } if !self.knows(CallKey(key)) => self.others.tell_call(CallKey(key), None),
-                Entry::Call { key, lease: Some(lease) } if lease.answered.is_some() => {
+                Entry::Call { key, lease } if lease.answered.is_some() => {
                     self.know_answered(CallKey(key), &lease);
                 }
                 Entry::Bindings { aor, list, .. } => {
@@ -73,10 +73,10 @@ impl<H: Here, O: Others> Among<'_, H, O> {
     pub fn forget_ended(&self, unconfirmed: &HashSet<CallKey>, log: &[Stored]) -> usize {
         let mut over = HashSet::new();
         for stored in log {
-            let Some((_, Entry::Call { key, lease })) = Entry::read(&stored.octets) else { continue };
-            match lease {
-                None => over.insert(CallKey(key)),
-                Some(_) => over.remove(&CallKey(key)),
+            match Entry::read(&stored.octets) {
+                Some((_, Entry::Over { key, .. })) => over.insert(CallKey(key)),
+                Some((_, Entry::Call { key, .. })) => over.remove(&CallKey(key)),
+                _ => continue,
             };
         }
         let over: BTreeSet<CallKey> = unconfirmed.intersection(&over).copied().collect();
@@ -112,7 +112,7 @@ impl<H: Here, O: Others> Among<'_, H, O> {
 /// The calls that stand among what the store holds.
 fn calls_among(entries: &[Stored]) -> HashSet<CallKey> {
     let call = |stored: &Stored| match Entry::read(&stored.octets)? {
-        (_, Entry::Call { key, lease: Some(_) }) => Some(CallKey(key)),
+        (_, Entry::Call { key, .. }) => Some(CallKey(key)),
         _ => None,
     };
     entries.iter().filter_map(call).collect()

@@ -8,6 +8,7 @@ use crate::store::SavedLease;
 use crate::store::redis::Told;
 
 use super::Entry;
+use super::entry::Reached;
 
 /// Entries that may wait for the shared store. Beyond it all of them are thrown away, and everything is told anew later.
 const WAITING_MAX: usize = 65_536;
@@ -25,11 +26,20 @@ pub struct Untold {
     epoch: Option<String>,
     /// This edge has heard what the others know, and may speak: what it kept on disk may have ended since.
     has_listened: bool,
-    /// The last word about each call that has not come back in the log, as a hash: whatever comes from there before was said before.
-    unheard: HashMap<CallKey, u64>,
+    /// The last word about each call that has not come back in the log: whatever comes from there before was said before.
+    unheard: HashMap<CallKey, Unheard>,
     /// Calls of which this edge's last word was that they are over, and the order in which that was said.
     over: HashSet<CallKey>,
     over_in_order: VecDeque<CallKey>,
+}
+
+/// A word about a call that has not come back in the log.
+#[derive(Clone, Copy, Debug)]
+struct Unheard {
+    hash: u64,
+    is_over: bool,
+    /// How far the call was, as far as that has not come back either.
+    was_here: Option<Reached>,
 }
 
 impl Default for Untold {
@@ -51,8 +61,14 @@ impl Untold {
     /// Adds how far a call is that the edge of this name has.
     pub fn put_call(&mut self, edge: &str, key: CallKey, lease: Option<&SavedLease<'_>>) {
         let node = lease.map_or("", |lease| lease.node).to_owned();
-        let entry = Entry::Call { key: key.0, lease: lease.cloned().map(Box::new) };
-        self.push(edge, &entry, Some((key.0, node)));
+        let was_here =
+            lease.map(Reached::of).or_else(|| self.unheard.get(&key).and_then(|unheard| unheard.was_here));
+        let entry = match lease {
+            Some(lease) => Entry::Call { key: key.0, lease: Box::new(lease.clone()) },
+            None => Entry::Over { key: key.0, was_here },
+        };
+        let hash = self.push(edge, &entry, Some((key.0, node)));
+        self.unheard.insert(key, Unheard { hash, is_over: lease.is_none(), was_here });
     }
 
     /// Adds something that is not about a call.
@@ -60,16 +76,18 @@ impl Untold {
         self.push(edge, entry, None);
     }
 
-    fn push(&mut self, edge: &str, entry: &Entry<'_>, call: Option<(u128, String)>) {
+    /// Returns the hash of what is told.
+    fn push(&mut self, edge: &str, entry: &Entry<'_>, call: Option<(u128, String)>) -> u64 {
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.clear();
             self.unheard.clear();
             self.owes_all = true;
         }
         let told = Told { name: entry.name(edge), octets: entry.write(edge), is_over: entry.is_over(), call };
-        self.note_unheard(&told);
+        let hash = hash(&told.octets);
         self.note_over(&told);
         self.waiting.push_back(told);
+        hash
     }
 
     fn note_over(&mut self, told: &Told) {
@@ -134,10 +152,9 @@ impl Untold {
             self.waiting
                 .retain(|told| (told.is_over && !Entry::is_of_everything(&told.name)) || Entry::is_word(&told.name));
             self.forget_earlier();
-            self.unheard.clear();
-            let waiting = std::mem::take(&mut self.waiting);
-            waiting.iter().for_each(|told| self.note_unheard(told));
-            self.waiting = waiting;
+            // A log that was lost brings no end back. That a call is here is told again.
+            let waiting: HashSet<u128> = self.waiting.iter().filter_map(|told| Some(told.call.as_ref()?.0)).collect();
+            self.unheard.retain(|key, unheard| !unheard.is_over || waiting.contains(&key.0));
         }
         std::mem::take(&mut self.owes_all)
     }
@@ -154,16 +171,10 @@ impl Untold {
         self.waiting = last;
     }
 
-    fn note_unheard(&mut self, told: &Told) {
-        if let Some((key, _)) = &told.call {
-            self.unheard.insert(CallKey(*key), hash(&told.octets));
-        }
-    }
-
     /// Notes that a word about a call came back in its place in the log. The same word may come back twice, and earlier ones after it, when the store
     /// took what it could not confirm.
     pub fn heard(&mut self, key: CallKey, octets: &[u8]) {
-        if self.unheard.get(&key) == Some(&hash(octets)) {
+        if self.unheard.get(&key).is_some_and(|unheard| unheard.hash == hash(octets)) {
             self.unheard.remove(&key);
         }
     }
@@ -173,14 +184,12 @@ impl Untold {
         self.unheard.contains_key(&key)
     }
 
-    /// The next entries to tell. Of several that say how far a call is the last is enough; that a call was here is told before its end, for
-    /// another edge that has it believes its end from nobody who had not taken it over.
+    /// The next entries to tell. Of several about one call the last is enough.
     pub fn take(&mut self) -> Vec<Told> {
         let most = if self.has_listened { self.waiting.len().min(BATCH_MAX) } else { 0 };
-        let (mut batch, mut next) = (self.waiting.drain(..most).collect::<Vec<Told>>(), HashMap::new());
-        let mut differs = |told: &Told, key: u128| next.insert(key, told.is_over) != Some(told.is_over);
+        let (mut batch, mut seen) = (self.waiting.drain(..most).collect::<Vec<Told>>(), HashSet::new());
         batch.reverse();
-        batch.retain(|told| told.call.as_ref().is_none_or(|(key, _)| differs(told, *key)));
+        batch.retain(|told| told.call.as_ref().is_none_or(|(key, _)| seen.insert(*key)));
         batch.reverse();
         batch
     }
@@ -254,26 +263,48 @@ mod tests {
     }
 
     #[test]
-    fn of_what_gathered_about_one_call_the_last_word_is_told_and_its_end_behind_that_it_was_here() {
+    fn of_what_gathered_about_one_call_the_last_word_is_told_and_with_its_end_that_it_was_here() {
         let mut untold = listening();
         let lease = SavedLease::of_tests(b"a-call");
-        let told = |untold: &mut Untold| {
-            let batch = untold.take();
-            batch
-                .iter()
-                .map(|told| (String::from_utf8_lossy(&told.name).into_owned(), told.is_over))
-                .collect::<Vec<_>>()
-        };
         let call = |key: u128| format!("c:{key:032x}");
         untold.put_call("edge-1", CallKey(7), Some(&lease));
         untold.put_call("edge-1", CallKey(8), Some(&lease));
         untold.put_call("edge-1", CallKey(7), Some(&lease));
         word(&mut untold, "1");
-        assert_eq!(told(&mut untold), [(call(8), false), (call(7), false), ("n:1".to_owned(), false)]);
-        untold.put_call("edge-1", CallKey(7), Some(&lease));
+        assert_eq!(names(&untold.take()), [call(8), call(7), "n:1".to_owned()]);
         untold.put_call("edge-1", CallKey(7), Some(&lease));
         untold.put_call("edge-1", CallKey(7), None);
-        assert_eq!(told(&mut untold), [(call(7), false), (call(7), true)]);
+        untold.put_call("edge-1", CallKey(7), None);
+        assert_eq!(ends(&untold.take()), [(7, Some(Reached::of(&lease)))]);
+    }
+
+    /// The calls that are over among these, and how far the others have to believe that they were here.
+    fn ends(batch: &[Told]) -> Vec<(u128, Option<Reached>)> {
+        let end = |told: &Told| match Entry::read(&told.octets)?.1 {
+            Entry::Over { key, was_here } => Some((key, was_here)),
+            _ => None,
+        };
+        batch.iter().filter_map(end).collect()
+    }
+
+    #[test]
+    fn an_end_says_that_the_call_was_here_unless_the_log_has_brought_that_back() {
+        let mut untold = listening();
+        untold.take_debt();
+        let lease = SavedLease::of_tests(b"a-call");
+        (7..=9).for_each(|key| untold.put_call("edge-1", CallKey(key), Some(&lease)));
+        let told = untold.take();
+        untold.heard(CallKey(7), &told[0].octets);
+        untold.put_call("edge-1", CallKey(7), None);
+        untold.put_call("edge-1", CallKey(8), None);
+        // Of calls that were never here an end is told when places are given back.
+        untold.put_call("edge-1", CallKey(1), None);
+        // The store was emptied before it told anybody.
+        untold.owe_all();
+        assert!(untold.take_debt());
+        untold.put_call("edge-1", CallKey(9), None);
+        let was_here = Some(Reached::of(&lease));
+        assert_eq!(ends(&untold.take()), [(7, None), (8, was_here), (1, None), (9, was_here)]);
     }
 
     #[test]

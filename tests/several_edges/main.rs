@@ -175,6 +175,12 @@ fn everything_that_can_happen_to_redis_at_once() {
 }
 
 #[test]
+fn an_emptied_redis_and_a_killed_edge_at_once() {
+    let plagues = Plagues { kills: 2, redis_deaths: 1, flushes: 3, hangs: 1, ..Plagues::default() };
+    plagued("an_emptied_redis_and_a_killed_edge_at_once", 200, plagues);
+}
+
+#[test]
 fn ten_edges_and_a_thousand_nodes_count_alike() {
     let test = "ten_edges_and_a_thousand_nodes_count_alike";
     let sum =

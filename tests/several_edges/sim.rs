@@ -284,15 +284,15 @@ impl Sim {
         }
         for stored in self.redis.read(before).1 {
             let Some((edge, entry)) = Entry::read(&stored.octets) else { continue };
+            let name = |key| {
+                let call = self.calls.iter().find(|call| self.key_of(call).0 == key);
+                call.map_or("?", |call| &call.call_id).to_owned()
+            };
             let what = match entry {
                 Entry::Call { key, lease } => {
-                    let call = self.calls.iter().find(|call| self.key_of(call).0 == key);
-                    let name = call.map_or("?", |call| &call.call_id).to_owned();
-                    format!(
-                        "{name} : {}",
-                        lease.map_or("over".to_owned(), |lease| format!("is here on {}", lease.node))
-                    )
+                    format!("{} is here on {}", name(key), lease.node)
                 }
+                Entry::Over { key, was_here } => format!("{} is over, was here: {was_here:?}", name(key)),
                 Entry::Bindings { aor, list, .. } => {
                     format!("{} : {} phones", String::from_utf8_lossy(aor), list.len())
                 }
