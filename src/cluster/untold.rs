@@ -61,8 +61,7 @@ impl Untold {
     /// Adds how far a call is that the edge of this name has.
     pub fn put_call(&mut self, edge: &str, key: CallKey, lease: Option<&SavedLease<'_>>) {
         let node = lease.map_or("", |lease| lease.node).to_owned();
-        let was_here =
-            lease.map(Reached::of).or_else(|| self.unheard.get(&key).and_then(|unheard| unheard.was_here));
+        let was_here = lease.map(Reached::of).or_else(|| self.unheard.get(&key).and_then(|unheard| unheard.was_here));
         let entry = match lease {
             Some(lease) => Entry::Call { key: key.0, lease: Box::new(lease.clone()) },
             None => Entry::Over { key: key.0, was_here },

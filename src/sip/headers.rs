@@ -1,5 +1,7 @@
 //! Header field names that the edge reads (RFC 3261 section 20, compact forms section 7.3.3).
 
+use super::sixteen::{are_same, first_of};
+
 /// A header field name, known in its long and its compact form alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderName {
@@ -59,61 +61,23 @@ impl HeaderName {
         Self::before_colon(&line).map_or(HeaderName::Other, |(name, _)| name)
     }
 
-    /// The name at the start of a line, with its colon directly behind it, and its length; none for a name that is not known or
+    /// The name at the start of a line, with its colon directly behind it, and its length; none for a name that is not in the table or
     /// is longer than 15 octets. Every octet of the name has been compared, save that a carriage return passes for a hyphen.
     #[inline(always)]
     pub(super) fn before_colon(line: &[u8; 16]) -> Option<(Self, usize)> {
-        let (head, tail) = (word_of(line, 0), word_of(line, 8));
-        let mut len = colon(head);
-        if len == 8 {
-            len += colon(tail);
-            if len == 16 {
+        let len = first_of(line, b':');
+        let octets = (u128::from_le_bytes(*line) | SMALL) & UP_TO.get(len)?;
+        let mut place = place_of(octets);
+        loop {
+            let known = &KNOWN[place % PLACES];
+            if are_same(&known.octets, &octets.to_le_bytes()) {
+                return Some((known.name, len));
+            }
+            if known.octets[0] == 0 {
                 return None;
             }
+            place += 1;
         }
-        let head = small(if len < 8 { head & !(u64::MAX << (8 * len)) } else { head });
-        let tail = if len > 8 { small(word_of(line, len - 8)) } else { 0 };
-        let name = Self::of_ends(len, head, tail)?;
-        Some((name, len))
-    }
-
-    /// The name of so many octets, up to 15, whose first and last eight these are in small letters.
-    #[inline(always)]
-    fn of_ends(len: usize, head: u64, tail: u64) -> Option<Self> {
-        let name = match (len, head) {
-            (1, F) => HeaderName::From,
-            (1, I) => HeaderName::CallId,
-            (1, K) => HeaderName::Supported,
-            (1, L) => HeaderName::ContentLength,
-            (1, M) => HeaderName::Contact,
-            (1, T) => HeaderName::To,
-            (1, V) => HeaderName::Via,
-            (1, X) => HeaderName::SessionExpires,
-            (2, TO) => HeaderName::To,
-            (3, VIA) => HeaderName::Via,
-            (4, CSEQ) => HeaderName::CSeq,
-            (4, PATH) => HeaderName::Path,
-            (4, FROM) => HeaderName::From,
-            (5, ALLOW) | (6, SERVER) => HeaderName::Other,
-            (5, ROUTE) => HeaderName::Route,
-            (6, MIN_SE) => HeaderName::MinSe,
-            (6, REASON) => HeaderName::Reason,
-            (7, CALL_ID) => HeaderName::CallId,
-            (7, CONTACT) => HeaderName::Contact,
-            (7, EXPIRES) => HeaderName::Expires,
-            (9, SUPPORTE) if tail == const { short(b"upported") } => HeaderName::Supported,
-            (10, USER_AGE) if tail == const { short(b"er-agent") } => HeaderName::Other,
-            (11, RETRY_AF) if tail == const { short(b"ry-after") } => HeaderName::RetryAfter,
-            (12, MAX_FORW) if tail == const { short(b"forwards") } => HeaderName::MaxForwards,
-            (12, RECORD_R) if tail == const { short(b"rd-route") } => HeaderName::RecordRoute,
-            (12, CONTENT_) if tail == const { short(b"ent-type") } => HeaderName::Other,
-            (13, AUTHORIZ) if tail == const { short(b"rization") } => HeaderName::Authorization,
-            (13, PROXY_RE) if tail == const { short(b"-require") } => HeaderName::ProxyRequire,
-            (14, CONTENT_) if tail == const { short(b"t-length") } => HeaderName::ContentLength,
-            (15, SESSION_) if tail == const { short(b"-expires") } => HeaderName::SessionExpires,
-            _ => return None,
-        };
-        Some(name)
     }
 
     /// How many names there are.
@@ -125,67 +89,120 @@ impl HeaderName {
     }
 }
 
-const F: u64 = short(b"f");
-const I: u64 = short(b"i");
-const K: u64 = short(b"k");
-const L: u64 = short(b"l");
-const M: u64 = short(b"m");
-const T: u64 = short(b"t");
-const V: u64 = short(b"v");
-const X: u64 = short(b"x");
-const TO: u64 = short(b"to");
-const VIA: u64 = short(b"via");
-const CSEQ: u64 = short(b"cseq");
-const PATH: u64 = short(b"path");
-const FROM: u64 = short(b"from");
-const ROUTE: u64 = short(b"route");
-const MIN_SE: u64 = short(b"min-se");
-const REASON: u64 = short(b"reason");
-const CALL_ID: u64 = short(b"call-id");
-const CONTACT: u64 = short(b"contact");
-const EXPIRES: u64 = short(b"expires");
-const SUPPORTE: u64 = short(b"supporte");
-const RETRY_AF: u64 = short(b"retry-af");
-const MAX_FORW: u64 = short(b"max-forw");
-const RECORD_R: u64 = short(b"record-r");
-const AUTHORIZ: u64 = short(b"authoriz");
-const PROXY_RE: u64 = short(b"proxy-re");
-const CONTENT_: u64 = short(b"content-");
-const SESSION_: u64 = short(b"session-");
-const ALLOW: u64 = short(b"allow");
-const SERVER: u64 = short(b"server");
-const USER_AGE: u64 = short(b"user-age");
+/// Names of up to 15 octets that the edge reads, and others that are often there: they need no further look.
+const NAMES: [(&str, HeaderName); 53] = [
+    ("accept", HeaderName::Other),
+    ("allow", HeaderName::Other),
+    ("allow-events", HeaderName::Other),
+    ("authorization", HeaderName::Authorization),
+    ("call-id", HeaderName::CallId),
+    ("contact", HeaderName::Contact),
+    ("content-length", HeaderName::ContentLength),
+    ("content-type", HeaderName::Other),
+    ("cseq", HeaderName::CSeq),
+    ("c", HeaderName::Other),
+    ("date", HeaderName::Other),
+    ("diversion", HeaderName::Other),
+    ("event", HeaderName::Other),
+    ("expires", HeaderName::Expires),
+    ("f", HeaderName::From),
+    ("from", HeaderName::From),
+    ("history-info", HeaderName::Other),
+    ("i", HeaderName::CallId),
+    ("in-reply-to", HeaderName::Other),
+    ("k", HeaderName::Supported),
+    ("l", HeaderName::ContentLength),
+    ("m", HeaderName::Contact),
+    ("max-forwards", HeaderName::MaxForwards),
+    ("min-expires", HeaderName::Other),
+    ("min-se", HeaderName::MinSe),
+    ("organization", HeaderName::Other),
+    ("path", HeaderName::Path),
+    ("privacy", HeaderName::Other),
+    ("proxy-require", HeaderName::ProxyRequire),
+    ("rack", HeaderName::Other),
+    ("reason", HeaderName::Reason),
+    ("record-route", HeaderName::RecordRoute),
+    ("refer-to", HeaderName::Other),
+    ("referred-by", HeaderName::Other),
+    ("remote-party-id", HeaderName::Other),
+    ("replaces", HeaderName::Other),
+    ("require", HeaderName::Other),
+    ("retry-after", HeaderName::RetryAfter),
+    ("route", HeaderName::Route),
+    ("rseq", HeaderName::Other),
+    ("server", HeaderName::Other),
+    ("session-expires", HeaderName::SessionExpires),
+    ("subject", HeaderName::Other),
+    ("supported", HeaderName::Supported),
+    ("t", HeaderName::To),
+    ("timestamp", HeaderName::Other),
+    ("to", HeaderName::To),
+    ("unsupported", HeaderName::Other),
+    ("user-agent", HeaderName::Other),
+    ("v", HeaderName::Via),
+    ("via", HeaderName::Via),
+    ("warning", HeaderName::Other),
+    ("x", HeaderName::SessionExpires),
+];
 
-/// Eight octets in small letters. Of the octets of tokens only letters and the underscore change by it, and the underscore
-/// becomes what no token has.
-const fn small(octets: u64) -> u64 {
-    octets | 0x2020_2020_2020_2020
+/// A name in small letters, nulls behind it; nothing but nulls where no name is.
+#[derive(Clone, Copy)]
+struct Known {
+    octets: [u8; 16],
+    name: HeaderName,
 }
 
-/// Up to eight octets in small letters, as [`small`] makes them of a longer name.
-const fn short(name: &[u8]) -> u64 {
-    let (mut octets, mut at) = (0u64, name.len());
+/// A power of two, more than twice the names.
+const PLACES: usize = 128;
+
+/// The names by where [`place_of`] looks for them, or in the next place that was free.
+static KNOWN: [Known; PLACES] = {
+    let mut table = [Known { octets: [0; 16], name: HeaderName::Other }; PLACES];
+    let mut number = 0;
+    while number < NAMES.len() {
+        let (text, name) = NAMES[number];
+        let octets = octets_of(text.as_bytes());
+        let mut place = place_of(octets) % PLACES;
+        while table[place].octets[0] != 0 {
+            place = (place + 1) % PLACES;
+        }
+        table[place] = Known { octets: octets.to_le_bytes(), name };
+        number += 1;
+    }
+    table
+};
+
+/// Of the octets of tokens only letters and the underscore change by it; the underscore becomes what no token has.
+const SMALL: u128 = 0x2020_2020_2020_2020_2020_2020_2020_2020;
+
+/// The first so many octets of sixteen.
+const UP_TO: [u128; 16] = {
+    // A line that begins with a colon has no name: with that colon it is not in the table.
+    let mut masks = [u128::MAX; 16];
+    let mut len = 1;
+    while len < 16 {
+        masks[len] = u128::MAX >> (128 - 8 * len);
+        len += 1;
+    }
+    masks
+};
+
+/// The octets of a name, nulls behind them.
+const fn octets_of(name: &[u8]) -> u128 {
+    let (mut octets, mut at) = (0, name.len());
     while at > 0 {
         at -= 1;
-        octets = octets << 8 | name[at] as u64;
+        octets = octets << 8 | name[at] as u128;
     }
-    small(octets)
+    octets
 }
 
-/// Number of the first of eight octets that is a colon; eight for none.
-#[inline(always)]
-fn colon(octets: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let differing = octets ^ (ONES * b':' as u64);
-    // The subtraction carries into octets behind a colon, so that of these marks the first is certain.
-    let marks = differing.wrapping_sub(ONES) & !differing & (ONES << 7);
-    marks.trailing_zeros() as usize / 8
-}
-
-/// Eight octets of the sixteen.
-#[inline(always)]
-fn word_of(line: &[u8; 16], from: usize) -> u64 {
-    line.get(from..).and_then(|rest| rest.first_chunk()).map_or(0, |octets| u64::from_le_bytes(*octets))
+/// Where a name stands in the table.
+const fn place_of(octets: u128) -> usize {
+    // By the first eight octets; any odd number would do, with more looks.
+    const FACTOR: u64 = 0x3647_ac95_94ac_089f;
+    ((octets as u64).wrapping_mul(FACTOR) >> 57) as usize
 }
 
 #[cfg(test)]
@@ -206,6 +223,7 @@ mod tests {
             ("Via2", HeaderName::Other),
             ("Record_Route", HeaderName::Other),
             ("Content-Lengths", HeaderName::Other),
+            ("Content\rLength\n", HeaderName::Other),
             ("Proxy-Authorisation", HeaderName::Other),
             ("", HeaderName::Other),
         ] {

@@ -1,15 +1,14 @@
 //! Cutting the header section into its lines (RFC 3261 section 7.3).
 //!
-//! Nearly every message is read the quick way. One with an octet in it that makes its lines doubtful is read again the careful way, which
-//! says what is wrong first.
+//! Nearly every message is read the quick way. One with another control in it than those of its line ends is read again the careful way,
+//! which knows what is allowed and says what is wrong first.
 
 use super::headers::HeaderName;
 use super::parse::{Fault, Field, Index, note};
 use super::scan::{Span, TOKEN, is_lws, run, trim};
 use super::sixteen::up_to;
 
-/// Cuts the header section into lines and finds its end. Nearly every message has no octet in it that makes its lines
-/// doubtful; which fault comes first matters only in the others.
+/// Cuts the header section into lines and finds its end. Which fault comes first matters only in messages that are not read the quick way.
 pub(super) fn read_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) {
     let mut found = *fault;
     if read_clean_lines(bytes, start, index, &mut found) {
@@ -20,91 +19,70 @@ pub(super) fn read_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &
     read_doubtful_lines(bytes, start, index, fault);
 }
 
-/// Reads lines that end with LF or CRLF; false when there is a carriage return or a NUL anywhere else.
+/// Reads lines that all end with CRLF; false when there is another control in them, or no end.
 fn read_clean_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) -> bool {
-    let mut at = start;
-    for control in Controls::of(bytes) {
-        match bytes[control] {
-            b'\n' if control >= start => {
-                let end = control - usize::from(control > at && bytes[control - 1] == b'\r');
-                if end == at {
+    let (mut at, mut from, mut seen) = (start, start, 0);
+    while from < bytes.len() {
+        let mut controls = controls(bytes, from) & !seen;
+        seen = 0;
+        while controls != 0 {
+            let bit = controls.trailing_zeros();
+            let next = from + bit as usize + 2;
+            match bytes.get(at..next) {
+                Some(b"\r\n") => {
                     index.head_end = at as u32;
-                    index.body = Span::new(control + 1, bytes.len());
+                    index.body = Span::new(next, bytes.len());
                     return true;
                 }
-                read_plain_line(bytes, at, end, control + 1, index, fault);
-                at = control + 1;
+                Some([line @ .., b'\r', b'\n']) => read_plain_line(bytes, at, line, index, fault),
+                _ => return false,
             }
-            b'\r' if bytes.get(control + 1) == Some(&b'\n') => {}
-            b'\r' | 0 => return false,
-            _ => {}
+            at = next;
+            // Both halves of the line end were seen; the second may stand among the next octets.
+            controls &= controls - 1;
+            controls &= controls.wrapping_sub(1);
+            seen = u64::from(bit == 63);
         }
+        from += 64;
     }
     false
 }
 
-/// Where octets stand that may end a line or make it doubtful: those up to the carriage return.
-struct Controls<'a> {
-    bytes: &'a [u8],
-    /// Those that were not looked at yet begin here.
-    next: usize,
-    /// A bit for each octet of those that were looked at last.
-    found: u64,
-}
-
-impl<'a> Controls<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        Controls { bytes, next: 0, found: 0 }
-    }
-
-    /// Looks at the next 64 octets; false when all were looked at.
-    fn look(&mut self) -> bool {
-        let Some(rest) = self.bytes.get(self.next..).filter(|rest| !rest.is_empty()) else { return false };
-        self.found = match rest.first_chunk() {
-            Some(octets) => up_to(octets, b'\r'),
-            None => {
-                let mut octets = [b' '; 64];
-                octets[..rest.len()].copy_from_slice(rest);
-                up_to(&octets, b'\r')
-            }
-        };
-        self.next += 64;
-        true
-    }
-}
-
-impl Iterator for Controls<'_> {
-    type Item = usize;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<usize> {
-        while self.found == 0 {
-            if !self.look() {
-                return None;
-            }
-        }
-        let at = self.next - 64 + self.found.trailing_zeros() as usize;
-        self.found &= self.found - 1;
-        Some(at)
-    }
-}
-
-/// Takes up a line as nearly all are: a name that is known and no longer than 15 octets, and its colon at once.
+/// Which of 64 octets from an offset on may end a line or make it doubtful, those up to the carriage return: the lowest bit is the first.
 #[inline(always)]
-fn read_plain_line(bytes: &[u8], start: usize, end: usize, next: usize, index: &mut Index, fault: &mut Option<Fault>) {
-    let Some(octets) = bytes[start..].first_chunk::<16>() else {
-        return read_line(bytes, start, end, next, index, fault);
-    };
-    let Some((name, len)) = HeaderName::before_colon(octets) else {
-        return read_line(bytes, start, end, next, index, fault);
-    };
-    let field = Field {
-        name,
-        spelling: Span { start: start as u32, end: (start + len) as u32 },
-        value: trimmed(bytes, start + len + 1, end),
-        line: Span { start: start as u32, end: next as u32 },
-    };
-    index.take_up(field, fault);
+fn controls(bytes: &[u8], from: usize) -> u64 {
+    if let Some(octets) = bytes[from..].first_chunk() {
+        return up_to(octets, b'\r');
+    }
+    let mut octets = [b' '; 64];
+    octets[..bytes.len() - from].copy_from_slice(&bytes[from..]);
+    up_to(&octets, b'\r')
+}
+
+/// Takes up a line as nearly all are: a name of the table, its colon at once, a blank, and a value with no blanks around it.
+#[inline(always)]
+fn read_plain_line(bytes: &[u8], start: usize, line: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
+    if let Some(octets) = bytes[start..].first_chunk()
+        && let Some((name, len)) = HeaderName::before_colon(octets)
+        && let Some([b' ', first]) = line.get(len + 1..len + 3)
+        && let [.., last] = line
+        && *first > b' '
+        && *last > b' '
+    {
+        let (start, end) = (start as u32, (start + line.len()) as u32);
+        let name_end = start + len as u32;
+        index.take_up(
+            Field {
+                name,
+                spelling: Span { start, end: name_end },
+                value: Span { start: name_end + 2, end },
+                line: Span { start, end: end + 2 },
+            },
+            fault,
+        );
+        return;
+    }
+    read_line(bytes, start, start + line.len(), start + line.len() + 2, index, fault);
 }
 
 fn read_doubtful_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut Option<Fault>) {
@@ -185,16 +163,10 @@ fn read_no_header(bytes: &[u8], start: usize, end: usize, next: usize, index: &m
     }
 }
 
-#[inline(always)]
 fn trimmed(bytes: &[u8], start: usize, end: usize) -> Span {
-    match &bytes[start..end] {
-        // As nearly everybody writes it; what is above the blank is no white space.
-        [b' ', first, .., last] if *first > b' ' && *last > b' ' => Span { start: start as u32 + 1, end: end as u32 },
-        value => {
-            let blanks = value.iter().take_while(|b| is_lws(**b)).count();
-            Span::new(start + blanks, start + blanks + trim(value).len())
-        }
-    }
+    let value = &bytes[start..end];
+    let blanks = value.iter().take_while(|b| is_lws(**b)).count();
+    Span::new(start + blanks, start + blanks + trim(value).len())
 }
 
 /// NUL is legal only behind a backslash in a quoted string (section 25.1).
@@ -226,7 +198,7 @@ mod tests {
                 proptest::prop_assert_eq!(format!("{:?}", quick.fields), format!("{:?}", careful.fields));
                 proptest::prop_assert_eq!((quick.names, quick.repeated), (careful.names, careful.repeated));
             } else {
-                let is_stray = text.contains('\0') || text.replace("\r\n", "").contains('\r');
+                let is_stray = text.replace("\r\n", "").contains(['\0', '\t', '\n', '\r']);
                 proptest::prop_assert!(is_stray);
             }
         }

@@ -281,14 +281,12 @@ impl Index {
             note(fault, Fault::TooManyHeaders);
             return;
         }
-        if field.name != HeaderName::Other {
-            let bit = field.name.bit();
-            self.repeated |= self.names & bit;
-            if self.names & bit == 0 {
-                self.first[field.name as usize] = number as u8;
-            }
-            self.names |= bit;
+        let bit = field.name.bit();
+        self.repeated |= self.names & bit;
+        if self.names & bit == 0 {
+            self.first[field.name as usize] = number as u8;
         }
+        self.names |= bit;
         self.fields.push(field);
     }
 

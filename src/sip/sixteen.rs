@@ -16,26 +16,66 @@ pub(super) fn up_to(octets: &[u8; 64], most: u8) -> u64 {
     sixteens.iter().rev().fold(0, |found, sixteen| found << 16 | u64::from(sixteen_up_to(sixteen, most)))
 }
 
+/// Number of the first of sixteen octets that is this one; sixteen for none.
+#[inline(always)]
+pub(super) fn first_of(octets: &[u8; 16], octet: u8) -> usize {
+    (u32::from(equal(octets, &[octet; 16])) | 1 << 16).trailing_zeros() as usize
+}
+
+/// True when two times sixteen octets are the same.
+#[inline(always)]
+pub(super) fn are_same(octets: &[u8; 16], others: &[u8; 16]) -> bool {
+    equal(octets, others) == u16::MAX
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn equal(octets: &[u8; 16], others: &[u8; 16]) -> u16 {
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe { sse2::equal(octets, others) }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn sixteen_up_to(octets: &[u8; 16], most: u8) -> u16 {
     // SAFETY: SSE2 is part of x86-64.
-    unsafe { by_sse2(octets, most) }
+    unsafe { sse2::up_to(octets, most) }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "sse2")]
-#[inline]
-fn by_sse2(octets: &[u8; 16], most: u8) -> u16 {
-    let number = u128::from_le_bytes(*octets);
-    let octets: __m128i = _mm_set_epi64x((number >> 64) as i64, number as i64);
-    let least = _mm_min_epu8(octets, _mm_set1_epi8(most as i8));
-    _mm_movemask_epi8(_mm_cmpeq_epi8(least, octets)) as u16
+#[cfg(not(target_arch = "x86_64"))]
+fn equal(octets: &[u8; 16], others: &[u8; 16]) -> u16 {
+    octets.iter().zip(others).rev().fold(0, |found, (octet, other)| found << 1 | u16::from(octet == other))
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 fn sixteen_up_to(octets: &[u8; 16], most: u8) -> u16 {
     octets.iter().rev().fold(0, |found, octet| found << 1 | u16::from(*octet <= most))
+}
+
+#[cfg(target_arch = "x86_64")]
+mod sse2 {
+    use super::*;
+
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    fn load(octets: &[u8; 16]) -> __m128i {
+        let number = u128::from_le_bytes(*octets);
+        _mm_set_epi64x((number >> 64) as i64, number as i64)
+    }
+
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub fn equal(octets: &[u8; 16], others: &[u8; 16]) -> u16 {
+        _mm_movemask_epi8(_mm_cmpeq_epi8(load(octets), load(others))) as u16
+    }
+
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub fn up_to(octets: &[u8; 16], most: u8) -> u16 {
+        let octets = load(octets);
+        let least = _mm_min_epu8(octets, _mm_set1_epi8(most as i8));
+        _mm_movemask_epi8(_mm_cmpeq_epi8(least, octets)) as u16
+    }
 }
 
 #[cfg(test)]
@@ -46,10 +86,17 @@ mod tests {
         #[test]
         fn each_bit_stands_for_its_octet(octets in proptest::array::uniform32(0u8..), most: u8) {
             let octets: [u8; 64] = std::array::from_fn(|at| octets[at % 32].wrapping_add((at / 32) as u8));
-            let found = up_to(&octets, most);
+            let lower = up_to(&octets, most);
             for (at, octet) in octets.iter().enumerate() {
-                proptest::prop_assert_eq!(found >> at & 1 == 1, *octet <= most);
+                proptest::prop_assert_eq!(lower >> at & 1 == 1, *octet <= most);
             }
+            let sixteen = octets.first_chunk().unwrap();
+            let first = sixteen.iter().position(|octet| *octet == most);
+            proptest::prop_assert_eq!(first_of(sixteen, most), first.unwrap_or(16));
+            proptest::prop_assert!(are_same(sixteen, sixteen));
+            let mut other = *sixteen;
+            other[usize::from(most) % 16] ^= 1;
+            proptest::prop_assert!(!are_same(sixteen, &other));
         }
     }
 }
