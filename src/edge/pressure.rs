@@ -11,6 +11,10 @@ use crate::transport::udp::Backlog;
 /// How long the buffer has to be nearly full. A burst is no overload.
 const LASTING: Duration = Duration::from_millis(5);
 
+/// What may wait at most before it counts as pressure, in octets as the kernel counts them: some five hundred messages, which take a few
+/// milliseconds. In a longer queue they grow cold in the processor's caches, and each costs half as much again, the ones of calls that are up too.
+const WAITING_MAX: u64 = 1 << 20;
+
 /// One socket's pressure, as one thread sees it.
 #[derive(Debug, Default)]
 pub struct Pressure {
@@ -20,16 +24,16 @@ pub struct Pressure {
 
 impl Pressure {
     /// Takes in what waits behind a batch; nothing does when `backlog` is none. True while new work is to be refused: from three
-    /// quarters of the buffer until one quarter.
+    /// quarters of the buffer, or [`WAITING_MAX`], until a third of that.
     pub fn note(&mut self, backlog: Option<Backlog>, now: Moment) -> bool {
         let Some(Backlog { held, room }) = backlog else {
             *self = Pressure::default();
             return false;
         };
-        let (held, room) = (u64::from(held), u64::from(room));
-        if held * 4 < room {
+        let (held, high) = (u64::from(held), (u64::from(room) * 3 / 4).min(WAITING_MAX));
+        if held * 3 < high {
             *self = Pressure::default();
-        } else if held * 4 >= room * 3 {
+        } else if held >= high {
             let since = *self.high_since.get_or_insert(now);
             self.is_overloaded |= now.since(since) >= LASTING;
         } else if !self.is_overloaded {
@@ -75,5 +79,14 @@ mod tests {
         assert!(!pressure.note(filled(24), at(7)));
         assert!(!pressure.note(filled(90), at(8)), "and begins anew");
         assert!(!overloaded().note(None, at(9)));
+    }
+
+    #[test]
+    fn a_large_buffer_is_no_reason_to_let_more_wait() {
+        let waiting = |held| Some(Backlog { held, room: 8 << 20 });
+        let mut pressure = Pressure::default();
+        pressure.note(waiting(1 << 20), at(0));
+        assert!(pressure.note(waiting(1 << 20), at(5)));
+        assert!(!pressure.note(waiting(300 << 10), at(6)));
     }
 }

@@ -232,7 +232,7 @@ const RESERVATION_HEADER: &[u8] = b"x-edge-reservation";
 
 /// What a node says by a header of the edge's own.
 fn header<'a>(request: Request<'a>, name: &[u8]) -> Option<&'a [u8]> {
-    let field = request.fields().iter().find(|field| request.text(field.spelling).eq_ignore_ascii_case(name))?;
+    let field = request.fields().iter().find(|field| request.text(field.spelling()).eq_ignore_ascii_case(name))?;
     Some(trim(request.text(field.value)))
 }
 

@@ -153,7 +153,7 @@ fn write_record_route(listener: &Listener, token: &Token, key: CallKey, keys: &c
 fn vouch(request: Request<'_>, agent: &[u8], farm: &Farm, edits: &mut Edits) {
     const OWN: [&[u8]; 2] = [b"p-asserted-identity", b"p-preferred-identity"];
     for field in request.fields() {
-        let name = request.text(field.spelling);
+        let name = request.text(field.spelling());
         if field.name == HeaderName::ProxyAuthorization || OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) {
             edits.remove(field.line);
         }
@@ -199,7 +199,7 @@ fn edit_headers(request: Request<'_>, strip: Option<&[Box<[u8]>]>, edits: &mut E
             let hops = request.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
             edits.replace(field.value, |out| number(out, hops));
         } else if let Some(strip) = strip
-            && is_stripped(request.text(field.spelling), strip)
+            && is_stripped(request.text(field.spelling()), strip)
         {
             edits.remove(field.line);
         }

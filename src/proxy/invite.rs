@@ -340,7 +340,7 @@ impl<W: World> Core<'_, W> {
             KeyedBy::FromUser => request.from_uri()?.number()?,
             KeyedBy::ToUser => request.uri()?.number()?,
             KeyedBy::Header(name) => {
-                let named = |f: &&crate::sip::parse::Field| request.text(f.spelling).eq_ignore_ascii_case(name);
+                let named = |f: &&crate::sip::parse::Field| request.text(f.spelling()).eq_ignore_ascii_case(name);
                 request.text(request.fields().iter().find(named)?.value)
             }
         };

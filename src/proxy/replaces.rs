@@ -101,6 +101,6 @@ impl<W: World> Core<'_, W> {
 /// The Call-ID in a Replaces header (RFC 3891 section 6.1).
 fn replaced_call_id(request: Request<'_>) -> Option<&[u8]> {
     let mut fields = request.fields().iter();
-    let field = fields.find(|field| request.text(field.spelling).eq_ignore_ascii_case(b"replaces"))?;
+    let field = fields.find(|field| request.text(field.spelling()).eq_ignore_ascii_case(b"replaces"))?;
     request.text(field.value).split(|octet| *octet == b';').next().map(<[u8]>::trim_ascii)
 }

@@ -38,7 +38,7 @@ pub trait Message<'a>: Copy {
 
     /// All header lines in their order.
     fn fields(self) -> &'a [Field] {
-        &self.index().fields
+        self.index().fields()
     }
 
     /// The header lines with this name in their order.

@@ -208,13 +208,31 @@ pub enum StartLine {
 pub struct Field {
     /// Which header it is.
     pub name: HeaderName,
-    /// The name as it came.
-    pub spelling: Span,
+    /// Octets of the name, with which the line begins.
+    pub(super) name_len: u32,
     /// The value without white space at its ends.
     pub value: Span,
     /// All of it, name and line end included.
     pub line: Span,
 }
+
+impl Field {
+    /// What a place holds that no line has been read into.
+    const NONE: Field = Field {
+        name: HeaderName::Other,
+        name_len: 0,
+        value: Span { start: 0, end: 0 },
+        line: Span { start: 0, end: 0 },
+    };
+
+    /// The name as it came.
+    pub fn spelling(&self) -> Span {
+        Span { start: self.line.start, end: self.line.start + self.name_len }
+    }
+}
+
+/// Number of the first line of a name that is not there.
+const NOWHERE: u16 = u16::MAX;
 
 /// CSeq (section 20.16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,20 +246,20 @@ pub struct CSeq {
 }
 
 /// Where everything stands in one message. Kept by a worker and used again for each message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
     pub(super) start: StartLine,
     /// The parts of the Request-URI.
     pub(super) uri: Option<uri::Parts>,
     /// Offset behind the first line.
     pub(super) start_end: u32,
-    pub(super) fields: Vec<Field>,
-    /// Which names there are among them.
-    pub(super) names: u32,
-    /// And which of these stand more than once.
+    /// Room for as many header lines as there may be, and how many there are.
+    fields: Box<[Field; HEADERS_MAX]>,
+    count: usize,
+    /// Which names stand more than once.
     pub(super) repeated: u32,
-    /// Number of the first field of each name that is there.
-    pub(super) first: [u8; HeaderName::COUNT],
+    /// Number of the first line of each name.
+    pub(super) first: [u16; HeaderName::COUNT],
     /// Offset of the empty line.
     pub(super) head_end: u32,
     pub(super) body: Span,
@@ -254,10 +272,33 @@ pub struct Index {
     pub(super) content_length: Option<u32>,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Index::new()
+    }
+}
+
 impl Index {
     /// An empty index.
     pub fn new() -> Self {
-        Index { fields: Vec::with_capacity(64), ..Index::default() }
+        Index {
+            start: StartLine::Nothing,
+            uri: None,
+            start_end: 0,
+            fields: Box::new([Field::NONE; HEADERS_MAX]),
+            count: 0,
+            repeated: 0,
+            first: [NOWHERE; HeaderName::COUNT],
+            head_end: 0,
+            body: Span::default(),
+            via: None,
+            from: None,
+            to: None,
+            call_id: None,
+            cseq: None,
+            max_forwards: None,
+            content_length: None,
+        }
     }
 
     fn clear(&mut self) {
@@ -269,38 +310,42 @@ impl Index {
     }
 
     pub(super) fn forget_fields(&mut self) {
-        self.fields.clear();
-        (self.names, self.repeated) = (0, 0);
+        (self.count, self.repeated, self.first) = (0, 0, [NOWHERE; HeaderName::COUNT]);
     }
 
     /// Adds a header line, while there is room.
     #[inline(always)]
     pub(super) fn take_up(&mut self, field: Field, fault: &mut Option<Fault>) {
-        let number = self.fields.len();
-        if number == HEADERS_MAX {
-            note(fault, Fault::TooManyHeaders);
-            return;
+        let Some(place) = self.fields.get_mut(self.count) else { return note(fault, Fault::TooManyHeaders) };
+        let first = &mut self.first[field.name as usize];
+        if *first == NOWHERE {
+            *first = self.count as u16;
+        } else {
+            self.repeated |= field.name.bit();
         }
-        let bit = field.name.bit();
-        self.repeated |= self.names & bit;
-        if self.names & bit == 0 {
-            self.first[field.name as usize] = number as u8;
-        }
-        self.names |= bit;
-        self.fields.push(field);
+        *place = field;
+        self.count += 1;
+    }
+
+    /// All header lines in their order.
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields[..self.count]
+    }
+
+    /// The line that was taken up last.
+    pub(super) fn last_mut(&mut self) -> Option<&mut Field> {
+        self.fields[..self.count].last_mut()
     }
 
     /// The first header line of this name.
     #[inline]
     pub(super) fn first(&self, name: HeaderName) -> Option<&Field> {
-        let is_there = self.names & name.bit() != 0;
-        self.fields.get(usize::from(self.first[name as usize])).filter(|_| is_there)
+        self.fields.get(usize::from(self.first[name as usize]))
     }
 
     /// The first header line of this name and all behind it; none when there is none.
     pub(super) fn since_first(&self, name: HeaderName) -> &[Field] {
-        let first = usize::from(self.first[name as usize]);
-        self.fields.get(first..).filter(|_| self.names & name.bit() != 0).unwrap_or_default()
+        self.fields().get(usize::from(self.first[name as usize])..).unwrap_or_default()
     }
 }
 
@@ -445,7 +490,7 @@ fn read_fields(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
     } else {
         read_repeated(bytes, index, fault);
     }
-    if index.names & HeaderName::Via.bit() == 0 {
+    if index.first(HeaderName::Via).is_none() {
         note(fault, Fault::ViaMissing);
     }
     let singles = SINGLES.map(|name| index.first(name).map(|field| field.value));
@@ -467,7 +512,7 @@ fn read_top_via(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
 /// The top Via and fields that stand more than once, in their order: what is wrong first counts.
 #[cold]
 fn read_repeated(bytes: &[u8], index: &mut Index, fault: &mut Option<Fault>) {
-    for number in 0..index.fields.len() {
+    for number in 0..index.count {
         let field = index.fields[number];
         let Some(first) = index.first(field.name) else { continue };
         if field.name == HeaderName::Via && first.line == field.line {
@@ -542,15 +587,16 @@ fn read_address(
 
 /// `number LWS method`, the number below 2^31 (section 8.1.1.5).
 fn read_cseq(bytes: &[u8], value: Span) -> Option<CSeq> {
-    let mut cursor = Cursor::new(bytes, value);
-    let digits = cursor.take_while(|b| b.is_ascii_digit());
-    let number = decimal(digits.of(bytes), (1 << 31) - 1)?;
-    let blank = cursor.take_while(is_lws);
-    let name = cursor.token()?;
-    if blank.is_empty() || !cursor.is_done() {
+    let text = value.of(bytes);
+    let digits = text.iter().position(|b| !b.is_ascii_digit())?;
+    let number = decimal(&text[..digits], (1 << 31) - 1)?;
+    let blanks = text[digits..].iter().position(|b| !is_lws(*b)).filter(|blanks| *blanks > 0)?;
+    let name = &text[digits + blanks..];
+    if run(name, TOKEN) != name.len() {
         return None;
     }
-    Some(CSeq { number: number as u32, method: Method::from_bytes(name.of(bytes)), name })
+    let span = Span { start: value.end - name.len() as u32, end: value.end };
+    Some(CSeq { number: number as u32, method: Method::from_bytes(name), name: span })
 }
 
 /// Fits the body to Content-Length (section 18.3).

@@ -2,6 +2,8 @@
 //!
 //! Everything works on bytes; nothing here assumes UTF-8, allocates, or can run past its end.
 
+use super::sixteen;
+
 /// Where a piece of a message stands: a half-open range of octets within the received bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -97,6 +99,38 @@ pub(super) fn run(bytes: &[u8], class: u8) -> usize {
     len
 }
 
+/// The same for a class whose octets are all but these and some up to the blank, sixteen at a time: for what is long.
+#[inline]
+fn long_run<const N: usize>(bytes: &[u8], class: u8, stops: [u8; N]) -> usize {
+    let mut len = 0;
+    while let Some(octets) = bytes.get(len..).and_then(|rest| rest.first_chunk()) {
+        let found = sixteen::stops(octets, stops);
+        if found == 0 {
+            len += 16;
+            continue;
+        }
+        len += found.trailing_zeros() as usize;
+        if CLASSES[bytes[len] as usize] & class == 0 {
+            return len;
+        }
+        // A control of that class.
+        len += 1;
+    }
+    len + run(&bytes[len..], class)
+}
+
+/// How long the value of a parameter is that begins here.
+#[inline]
+fn value_len(bytes: &[u8]) -> usize {
+    long_run(bytes, VALUE, *b";,\"<>")
+}
+
+/// How many octets at the start stand between the parts of a URI.
+#[inline]
+pub(super) fn uri_plain_len(bytes: &[u8]) -> usize {
+    long_run(bytes, URI_PLAIN, *b"@;?<>\"\x7f")
+}
+
 /// True for an octet of a `token`.
 #[inline]
 pub fn is_token(byte: u8) -> bool {
@@ -134,10 +168,16 @@ pub fn trim(mut value: &[u8]) -> &[u8] {
 
 /// A decimal number of digits alone, at most `max`. No sign, no blanks, no empty text.
 pub fn decimal(digits: &[u8], max: u64) -> Option<u64> {
-    // Zeros before it do not make it larger.
-    let zeros = digits.len().saturating_sub(DIGITS_MAX);
-    let (zeros, rest) = digits.split_at(zeros);
-    if rest.is_empty() || zeros.iter().any(|zero| *zero != b'0') {
+    let mut rest = digits;
+    if digits.len() > DIGITS_MAX {
+        // Zeros before it do not make it larger.
+        let (zeros, others) = digits.split_at(digits.len() - DIGITS_MAX);
+        if zeros.iter().any(|zero| *zero != b'0') {
+            return None;
+        }
+        rest = others;
+    }
+    if rest.is_empty() {
         return None;
     }
     let mut number = 0u64;
@@ -159,6 +199,8 @@ const DIGITS_MAX: usize = 19;
 pub struct Cursor<'a> {
     /// The message up to the last octet that may be read.
     bytes: &'a [u8],
+    /// All of it: what is behind may be looked at, sixteen octets at a time.
+    all: &'a [u8],
     at: usize,
 }
 
@@ -166,7 +208,7 @@ impl<'a> Cursor<'a> {
     /// A cursor at the first octet of `span`.
     #[inline]
     pub fn new(bytes: &'a [u8], span: Span) -> Self {
-        Cursor { bytes: &bytes[..span.end as usize], at: span.start as usize }
+        Cursor { bytes: &bytes[..span.end as usize], all: bytes, at: span.start as usize }
     }
 
     /// Offset of the next octet.
@@ -244,6 +286,13 @@ impl<'a> Cursor<'a> {
         Span::new(start, self.at)
     }
 
+    /// Length of what begins at an offset, as `measure` finds it, and ends with what may be read.
+    #[inline]
+    fn len_at(&self, start: usize, measure: impl Fn(&[u8]) -> usize) -> Option<usize> {
+        let room = self.bytes.len().checked_sub(start)?;
+        Some(measure(&self.all[start..]).min(room))
+    }
+
     /// Consumes a host name or an IPv4 address; the span may be empty.
     pub fn host(&mut self) -> Span {
         self.run(HOST)
@@ -251,7 +300,9 @@ impl<'a> Cursor<'a> {
 
     /// Consumes what a URI in angle brackets may be made of; the span may be empty.
     pub fn bracketed(&mut self) -> Span {
-        self.run(BRACKETED)
+        let start = self.at;
+        self.at += self.len_at(start, |rest| long_run(rest, BRACKETED, *b"<>")).unwrap_or(0);
+        Span::new(start, self.at)
     }
 
     /// Consumes what stands before an angle bracket, a quote or a parameter; the span may be empty.
@@ -338,7 +389,7 @@ impl<'a> Cursor<'a> {
         let name = mark + 1..mark + 1 + run(bytes.get(mark + 1..)?, TOKEN);
         let (mut value, mut end) = (None, name.end);
         if bytes.get(end) == Some(&b'=') {
-            let len = run(&bytes[end + 1..], VALUE);
+            let len = self.len_at(end + 1, value_len)?;
             value = Some(Span::new(end + 1, end + 1 + len));
             end += 1 + len;
         }
@@ -354,14 +405,14 @@ impl<'a> Cursor<'a> {
     /// other.
     #[inline]
     pub fn plain_value(&mut self, text: &[u8]) -> Option<Span> {
-        let rest = self.bytes.get(self.at..)?.strip_prefix(text)?;
-        let len = run(rest, VALUE);
-        if !matches!(rest.get(len), None | Some(b';' | b',')) {
+        self.bytes.get(self.at..)?.strip_prefix(text)?;
+        let start = self.at + text.len();
+        let end = start + self.len_at(start, value_len)?;
+        if !matches!(self.bytes.get(end), None | Some(b';' | b',')) {
             return None;
         }
-        let start = self.at + text.len();
-        self.at = start + len;
-        Some(Span::new(start, start + len))
+        self.at = end;
+        Some(Span::new(start, end))
     }
 
     #[cold]
@@ -421,6 +472,13 @@ mod tests {
             for class in [TOKEN, HOST, VALUE, BRACKETED, BARE, URI_PLAIN] {
                 let len = bytes.iter().take_while(|byte| CLASSES[**byte as usize] & class != 0).count();
                 proptest::prop_assert_eq!(run(&bytes, class), len);
+                let long = match class {
+                    VALUE => value_len(&bytes),
+                    BRACKETED => long_run(&bytes, BRACKETED, *b"<>"),
+                    URI_PLAIN => uri_plain_len(&bytes),
+                    _ => continue,
+                };
+                proptest::prop_assert_eq!(long, len);
             }
         }
     }

@@ -7,7 +7,9 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
-use core::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+use core::arch::x86_64::{
+    __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+};
 
 /// Which of 64 octets are no greater than `most`: the lowest bit stands for the first of them.
 #[inline(always)]
@@ -26,6 +28,18 @@ pub(super) fn first_of(octets: &[u8; 16], octet: u8) -> usize {
 #[inline(always)]
 pub(super) fn are_same(octets: &[u8; 16], others: &[u8; 16]) -> bool {
     equal(octets, others) == u16::MAX
+}
+
+/// Which of sixteen octets are no greater than a blank, or one of these.
+#[inline(always)]
+pub(super) fn stops<const N: usize>(octets: &[u8; 16], these: [u8; N]) -> u16 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // SAFETY: SSE2 is part of x86-64.
+        unsafe { sse2::stops(octets, these) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    these.iter().fold(sixteen_up_to(octets, b' '), |found, octet| found | equal(octets, &[*octet; 16]))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -67,6 +81,17 @@ mod sse2 {
     #[inline]
     pub fn equal(octets: &[u8; 16], others: &[u8; 16]) -> u16 {
         _mm_movemask_epi8(_mm_cmpeq_epi8(load(octets), load(others))) as u16
+    }
+
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub fn stops<const N: usize>(octets: &[u8; 16], these: [u8; N]) -> u16 {
+        let octets = load(octets);
+        let mut found = _mm_cmpeq_epi8(_mm_min_epu8(octets, _mm_set1_epi8(b' ' as i8)), octets);
+        for octet in these {
+            found = _mm_or_si128(found, _mm_cmpeq_epi8(octets, _mm_set1_epi8(octet as i8)));
+        }
+        _mm_movemask_epi8(found) as u16
     }
 
     #[target_feature(enable = "sse2")]

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::scan::{HOST, Span, URI_PLAIN, decimal, run};
+use super::scan::{HOST, Span, decimal, run, uri_plain_len};
 
 /// The scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ fn sip_parts(scheme: Scheme, text: &[u8], start: usize) -> Option<Parts> {
     let (mut at_sign, mut params, mut headers) = (None, None, None);
     let mut at = start;
     loop {
-        at += run(&text[at..], URI_PLAIN);
+        at += uri_plain_len(&text[at..]);
         match text.get(at) {
             None => break,
             // A second `@` is where two readers of one URI part ways; it has to be escaped (section 25.1).
@@ -175,33 +175,43 @@ pub fn ip(host: &[u8]) -> Option<IpAddr> {
         [b'[', inside @ .., b']'] => inside,
         other => other,
     };
-    if bare.contains(&b':') {
-        return std::str::from_utf8(bare).ok()?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    if let Some(address) = ipv4(bare) {
+        return Some(IpAddr::V4(address));
     }
-    ipv4(bare).map(IpAddr::V4)
+    if !bare.contains(&b':') {
+        return None;
+    }
+    std::str::from_utf8(bare).ok()?.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
 }
 
 /// Four numbers up to 255 with points between them, none with a zero before it.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut octets, mut part, mut number, mut digits) = ([0u8; 4], 0, 0u32, 0);
-    for octet in text {
-        match octet {
-            b'0'..=b'9' if digits == 0 || number > 0 => {
-                number = number * 10 + u32::from(octet - b'0');
-                digits += 1;
-            }
-            b'.' if digits > 0 && part < 3 => {
-                octets[part] = number as u8;
-                (part, number, digits) = (part + 1, 0, 0);
-            }
+    let (mut address, mut parts, mut rest) = (0, 0, text);
+    loop {
+        // Nearly always one look at what follows tells how many digits there are.
+        let (number, len) = match *rest {
+            [a, b'.', ..] | [a] => (digit(a)?, 1),
+            [a, b, b'.', ..] | [a, b] => (leading(a)? * 10 + digit(b)?, 2),
+            [a, b, c, b'.', ..] | [a, b, c] => (leading(a)? * 100 + digit(b)? * 10 + digit(c)?, 3),
             _ => return None,
-        }
-        if number > 255 {
-            return None;
+        };
+        (address, parts, rest) = (address << 8 | number, parts + 1, &rest[len..]);
+        match rest {
+            [] => return (parts == 4 && number < 256).then(|| Ipv4Addr::from_bits(address)),
+            _ if parts == 4 || number > 255 => return None,
+            _ => rest = &rest[1..],
         }
     }
-    octets[3] = number as u8;
-    (part == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
+}
+
+fn digit(octet: u8) -> Option<u32> {
+    let digit = octet.wrapping_sub(b'0');
+    (digit < 10).then_some(u32::from(digit))
+}
+
+/// A digit with others behind it, which is no zero.
+fn leading(octet: u8) -> Option<u32> {
+    digit(octet).filter(|digit| *digit > 0)
 }
 
 impl<'a> Uri<'a> {
