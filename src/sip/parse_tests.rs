@@ -93,6 +93,13 @@ fn a_carriage_return_alone_or_a_nul_is_never_let_through() {
     refused(&with("c@gw", "c@gw\rRoute: <sip:evil>"), Fault::BareCr);
     refused(&with("c@gw", "c@\0gw"), Fault::Nul);
     accepted(&with("\"x\"", "\"NUL:\\\0\""));
+    for phrase in ["O\0K", &"O\0K".repeat(40)] {
+        let text = format!(
+            "SIP/2.0 200 {phrase}\r\nVia: SIP/2.0/UDP a\r\nFrom: <sip:a>\r\nTo: <sip:b>\r\nCall-ID: c\r\nCSeq: 1 BYE\r\n\r\n"
+        );
+        let read = read(text.as_bytes());
+        assert!(matches!(read, Read::Garbage(Fault::Nul)), "{read:?}");
+    }
 }
 
 #[test]

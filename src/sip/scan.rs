@@ -298,6 +298,21 @@ impl<'a> Cursor<'a> {
         self.run(HOST)
     }
 
+    /// Consumes the digits of a port; nothing when they are none of up to five.
+    #[inline(always)]
+    pub fn plain_port(&mut self) -> Option<u16> {
+        let (mut number, mut at) = (0u32, self.at);
+        while let Some(digit) = self.bytes.get(at).map(|octet| octet.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            number = number * 10 + u32::from(digit);
+            at += 1;
+            if at > self.at + 5 {
+                return None;
+            }
+        }
+        self.at = at;
+        u16::try_from(number).ok().filter(|port| *port > 0)
+    }
+
     /// Consumes what a URI in angle brackets may be made of; the span may be empty.
     pub fn bracketed(&mut self) -> Span {
         let start = self.at;

@@ -41,7 +41,7 @@ pub fn parse(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
 
 /// The first part of a Via value, up to its parameters.
 pub(super) fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malformed> {
-    if let Some(via) = plain_sent_by(bytes, cursor) {
+    if let Some(via) = plain_sent_by(cursor) {
         return Ok(via);
     }
     cursor.skip_lws();
@@ -54,7 +54,7 @@ pub(super) fn sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Result<Via, Malf
 
 /// The same as nearly everybody writes it: no blanks, and a name or an IPv4 address. Nothing is consumed by any other.
 #[inline(always)]
-fn plain_sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Option<Via> {
+fn plain_sent_by(cursor: &mut Cursor<'_>) -> Option<Via> {
     let (start, mut ahead) = (cursor.at(), *cursor);
     if !ahead.eat_text(b"SIP/2.0/UDP ") {
         return None;
@@ -62,9 +62,7 @@ fn plain_sent_by(bytes: &[u8], cursor: &mut Cursor<'_>) -> Option<Via> {
     let host = ahead.host();
     let mut port = None;
     if ahead.eat(b':') {
-        let digits = ahead.take_while(|b| b.is_ascii_digit());
-        port = Some(super::scan::decimal(digits.of(bytes), u64::from(u16::MAX))? as u16).filter(|port| *port > 0);
-        port?;
+        port = Some(ahead.plain_port()?);
     }
     if host.is_empty() || !matches!(ahead.peek(), None | Some(b';' | b',')) {
         return None;
