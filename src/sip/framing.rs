@@ -28,7 +28,6 @@ pub enum Frame {
 pub struct Framer {
     scanned: usize,
     head: Option<Head>,
-    index: Index,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +51,8 @@ impl Framer {
             }
             return Frame::NeedMore;
         };
-        let length = match head_content_length(&buffer[..end], &mut self.index) {
+        // An index has room for all lines that there may be: it lives as long as it is read by, and no connection keeps one.
+        let length = match head_content_length(&buffer[..end], &mut Index::new()) {
             Ok(length) => length as usize,
             Err(fault) => return self.broken(end, fault),
         };
