@@ -37,7 +37,7 @@ pub struct Hands {
 impl Hands {
     /// Empty hands.
     pub fn new() -> Self {
-        Hands { index: Index::new(), ..Hands::default() }
+        Hands::default()
     }
 
     /// Lets the core act. What it wants done is kept until [`Hands::flush`].

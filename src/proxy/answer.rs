@@ -107,7 +107,7 @@ impl<W: World> Core<'_, W> {
 
     /// The edge's final answer to an INVITE that it holds, as octets.
     pub fn own_final(&mut self, invite: &Invite, reason: RejectReason) -> Option<(Box<[u8]>, Way)> {
-        let mut index = std::mem::take(&mut self.scratch.second);
+        let mut index = self.scratch.second.take().unwrap_or_default();
         let mut out = Vec::new();
         let mut way = None;
         if let Outcome::Request(request) = parse(&invite.bytes, framing(invite.flow), &mut index) {
@@ -124,7 +124,7 @@ impl<W: World> Core<'_, W> {
             reply::write(&mut out, request, invite.flow.remote, rport, reply);
             way = Some(self.way_back(request, invite.flow, rport));
         }
-        self.scratch.second = index;
+        self.scratch.second = Some(index);
         way.map(|way| (out.into_boxed_slice(), way))
     }
 

@@ -21,8 +21,8 @@ use super::{route, validate};
 pub struct Scratch {
     pub(super) edits: Edits,
     pub(super) headers: Vec<u8>,
-    /// For an INVITE that is taken out of its lease while another message is at hand.
-    pub(super) second: Index,
+    /// For an INVITE that is taken out of its lease while another message is at hand; none until there is the first, and while it is lent.
+    pub(super) second: Option<Index>,
     /// Unknown addresses that were heard lately.
     pub(super) strangers: Strangers,
 }

@@ -281,7 +281,7 @@ impl<W: World> Core<'_, W> {
         let invite = lease.phase.invite_mut()?;
         let (bytes, flow) = (std::mem::take(&mut invite.bytes), invite.flow);
         let agent = lease.agent.take();
-        let mut index = std::mem::take(&mut self.scratch.second);
+        let mut index = self.scratch.second.take().unwrap_or_default();
         let mut result = None;
         if let Outcome::Request(request) = parse(&bytes, framing(flow), &mut index) {
             let source = if agent.is_some() { Source::Agent } else { self.farm.sources.classify(flow) };
@@ -289,7 +289,7 @@ impl<W: World> Core<'_, W> {
             let routing = route::read(request, key, self.farm);
             result = Some(act(self, shard, inbound, &routing));
         }
-        self.scratch.second = index;
+        self.scratch.second = Some(index);
         shard.lease_mut(slot).agent = agent;
         if let Some(invite) = shard.lease_mut(slot).phase.invite_mut() {
             invite.bytes = bytes;

@@ -163,7 +163,7 @@ static KNOWN: [Known; PLACES] = {
     while number < NAMES.len() {
         let (text, name) = NAMES[number];
         let octets = octets_of(text.as_bytes());
-        let mut place = place_of(octets) % PLACES;
+        let mut place = place_of(octets);
         while table[place].octets[0] != 0 {
             place = (place + 1) % PLACES;
         }
@@ -202,7 +202,7 @@ const fn octets_of(name: &[u8]) -> u128 {
 const fn place_of(octets: u128) -> usize {
     // By the first eight octets; any odd number would do, with more looks.
     const FACTOR: u64 = 0x3647_ac95_94ac_089f;
-    ((octets as u64).wrapping_mul(FACTOR) >> 57) as usize
+    ((octets as u64).wrapping_mul(FACTOR) >> (u64::BITS - PLACES.ilog2())) as usize
 }
 
 #[cfg(test)]

@@ -32,10 +32,10 @@ fn read_clean_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut O
         if found & seen != line_end {
             return false;
         }
-        let mut controls = found & !seen;
+        let mut unread = found & !seen;
         seen = 0;
-        while controls != 0 {
-            let bit = controls.trailing_zeros();
+        while unread != 0 {
+            let bit = unread.trailing_zeros();
             let end = from + bit as usize;
             let (Some(b"\r\n"), Some(line)) = (bytes.get(end..end + 2), bytes.get(at..end)) else { return false };
             if line.is_empty() {
@@ -46,8 +46,8 @@ fn read_clean_lines(bytes: &[u8], start: usize, index: &mut Index, fault: &mut O
             read_plain_line(bytes, at, line, index, fault);
             at = end + 2;
             // Both halves of the line end were seen; the second may stand among the next octets.
-            controls &= controls - 1;
-            controls &= controls.wrapping_sub(1);
+            unread &= unread - 1;
+            unread &= unread.wrapping_sub(1);
             seen = u64::from(bit == 63);
         }
         line_end = seen;

@@ -298,7 +298,7 @@ impl<'a> Cursor<'a> {
         self.run(HOST)
     }
 
-    /// Consumes the digits of a port; nothing when they are none of up to five.
+    /// Consumes a port of up to five digits; nothing when they are none.
     #[inline(always)]
     pub fn plain_port(&mut self) -> Option<u16> {
         let (mut number, mut at) = (0u32, self.at);
@@ -309,8 +309,9 @@ impl<'a> Cursor<'a> {
                 return None;
             }
         }
+        let port = u16::try_from(number).ok().filter(|port| *port > 0)?;
         self.at = at;
-        u16::try_from(number).ok().filter(|port| *port > 0)
+        Some(port)
     }
 
     /// Consumes what a URI in angle brackets may be made of; the span may be empty.

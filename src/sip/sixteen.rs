@@ -77,6 +77,13 @@ mod sse2 {
         _mm_set_epi64x((number >> 64) as i64, number as i64)
     }
 
+    /// All bits of each octet that is no greater than `most`.
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    fn at_most(octets: __m128i, most: u8) -> __m128i {
+        _mm_cmpeq_epi8(_mm_min_epu8(octets, _mm_set1_epi8(most as i8)), octets)
+    }
+
     #[target_feature(enable = "sse2")]
     #[inline]
     pub fn equal(octets: &[u8; 16], others: &[u8; 16]) -> u16 {
@@ -87,7 +94,7 @@ mod sse2 {
     #[inline]
     pub fn stops<const N: usize>(octets: &[u8; 16], these: [u8; N]) -> u16 {
         let octets = load(octets);
-        let mut found = _mm_cmpeq_epi8(_mm_min_epu8(octets, _mm_set1_epi8(b' ' as i8)), octets);
+        let mut found = at_most(octets, b' ');
         for octet in these {
             found = _mm_or_si128(found, _mm_cmpeq_epi8(octets, _mm_set1_epi8(octet as i8)));
         }
@@ -97,9 +104,7 @@ mod sse2 {
     #[target_feature(enable = "sse2")]
     #[inline]
     pub fn up_to(octets: &[u8; 16], most: u8) -> u16 {
-        let octets = load(octets);
-        let least = _mm_min_epu8(octets, _mm_set1_epi8(most as i8));
-        _mm_movemask_epi8(_mm_cmpeq_epi8(least, octets)) as u16
+        _mm_movemask_epi8(at_most(load(octets), most)) as u16
     }
 }
 
